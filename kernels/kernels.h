@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_KERNELS_KERNELS_H
+#define TRI_KERNELS_KERNELS_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The arithmetic of a ternary transformer: contracts of every op, and one table of the functions picked at
+ * start. No op allocates, does I/O or fails: callers keep the stated ranges.
+ *
+ * Two rules make every run repeatable on every machine:
+ *  - integer ops are exact, so all ISAs return the same int32 for the same input;
+ *  - float ops are written once (float_body.h) over 16 fixed lanes with a fixed reduction tree, compiled per
+ *    ISA without contraction or reassociation: a row's result never depends on the ISA, the thread count or
+ *    the rows beside it.
+ *
+ * Activations in panels. Up to TRI_PANEL_ROWS int8 rows stand interleaved by groups of four values, so that
+ * one dot-product instruction's operand (4 bytes) of every row is adjacent:
+ *     panel[(k/4 * rows + row) * 4 + k%4],  0 <= k < kpad,   kpad = k rounded up to 128, padded with 0.
+ * With one row a panel is the row itself.
+ *
+ * Ternary weights: the run-time form "R16". An [m, k] matrix of {-1,0,1} is stored as mpad/16 row blocks of
+ * 16 rows, each kpad/128 chunks of 16 rows * 32 bytes; inside a chunk eight 64-byte lines, line g holding
+ * dword g (bytes 4g..4g+3) of each of its 16 rows; the 32 bytes of one row are I2_S's own: byte j holds
+ * k = j, 32+j, 64+j, 96+j at shifts 6, 4, 2, 0, code = t + 1 (0, 1, 2). Padding rows and columns hold code 1
+ * (zero). So R16 is I2_S with dwords of 16 rows interleaved: bytes mpad * kpad / 4.
+ */
+
+enum {
+  TRI_PANEL_ROWS = 24, /* most rows in an activation panel */
+  TRI_BLOCK_ROWS = 16, /* weight rows in a row block */
+  TRI_K_ALIGN = 128,   /* kpad is a multiple of this */
+  TRI_MAX_K = 1 << 18, /* keeps every int32 accumulator exact, codes scaled by 64 included (4096 * K < 2^31) */
+  TRI_Q8_BLOCK = 32,   /* values per scale in Q8_0 */
+};
+
+typedef enum tri_isa {
+  TRI_ISA_PORTABLE,
+  TRI_ISA_AVX2,    /* + FMA, F16C (used for conversion only) */
+  TRI_ISA_AVXVNNI, /* AVX2 + VEX-encoded VNNI (Alder Lake, N100) */
+  TRI_ISA_AVX512,  /* F, BW, VL, DQ, VNNI */
+  TRI_ISA_NEON,
+  TRI_ISA_DOTPROD, /* NEON + sdot */
+  TRI_ISA_COUNT
+} tri_isa;
+
+/* An element type of float data that ops read in place from a model file. */
+typedef enum tri_ftype { TRI_F32, TRI_F16, TRI_BF16 } tri_ftype;
+
+static inline size_t tri_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/* Bytes of an [m, k] ternary matrix in R16. */
+static inline size_t tri_i2s_bytes(size_t m, size_t k) {
+  return tri_round_up(m, TRI_BLOCK_ROWS) * tri_round_up(k, TRI_K_ALIGN) / 4;
+}
+
+/* Q8 run-time form, for head matrices: [m, k] int8 with one scale per 32 values of a row; k % 32 == 0.
+ * q: mpad/16 row blocks of k/32 groups of eight 64-byte lines; line g holds values 4g..4g+3 of the group for
+ * each of 16 rows. d: float scale, [mpad/16, k/32, 16]. Padding rows are all zero. Values are -127..127. */
+typedef struct tri_q8 {
+  const int8_t *q;
+  const float *d;
+  size_t m, k;
+} tri_q8;
+
+typedef struct tri_kernels {
+  tri_isa isa;
+  const char *name;
+
+  /* --- activations --- */
+
+  /* Quantise one row of k floats to int8 (per-row absmax; Wang et al. 2023, BitNet, eq. 4-5):
+   *   s = 127 / max(max|x|, 1e-5),  q = round-half-even(x * s) clamped to [-128, 127].
+   * Writes q into its place in a panel of `rows` (q points at panel + 4*row), zero-padded to kpad; *sum is the
+   * sum of q over the row. Returns s. NaN inputs give unspecified q but no fault. */
+  float (*quant_row)(const float *x, size_t k, int8_t *q, size_t rows, int32_t *sum);
+
+  /* --- ternary matrix --- */
+
+  /* y[row * ldy + i] = sum_k code(w[i], k) * q[row][k] for the weight rows i in row blocks
+   * [block_first, block_last) and rows of one panel, 1 <= rows <= TRI_PANEL_ROWS. Codes, not trits: the caller
+   * subtracts the row's sum (dequant does). w is the whole matrix in R16, 64-byte aligned; y is written for
+   * padding rows too, so ldy >= block_last * 16. */
+  void (*i2s_gemm)(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first, size_t block_last,
+                   int32_t *y, size_t ldy);
+
+  /* In place, y int32 -> float: y[i] = (float)(y[i] - sum) / s * scale for n values. Alignment: 4. */
+  void (*dequant)(void *y, size_t n, int32_t sum, float s, float scale);
+
+  /* --- int8 matrix (heads) --- */
+
+  /* Quantise one row of k floats to int8 with one scale per 32: d = max|x| / 127, q = round-half-even(x / d);
+   * an all-zero group has d = 0. q points at panel + 4*row of a panel of `rows`; d is [k/32]. k % 32 == 0. */
+  void (*quant_row_q8)(const float *x, size_t k, int8_t *q, size_t rows, float *d);
+
+  /* y[row * ldy + i] = sum over groups g ascending of (float)(sum_j w*q) * (w.d * dx[row][g]), in float32, for row
+   * blocks [block_first, block_last). dx is [rows, k/32]. 1 <= rows <= TRI_PANEL_ROWS. */
+  void (*q8_gemm)(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first, size_t block_last,
+                  float *y, size_t ldy);
+
+  /* --- float ops (float_body.h) --- */
+
+  /* y[i] = dot(w[i], x) for m rows of a row-major [m, k] matrix of type `type`, read in place (2-byte aligned). */
+  void (*matvec)(const void *w, tri_ftype type, size_t m, size_t k, const float *x, float *y);
+  float (*dot)(const float *a, const float *b, size_t n);
+  /* y = w * (x * (1 / sqrt(mean(x^2) + eps))); y may be x. */
+  void (*rmsnorm)(const float *x, const float *w, float eps, float *y, size_t n);
+  /* Rotate `heads` vectors of hd floats in place by the position's table: cos and sin are [hd/2].
+   * neox: pairs (i, i + hd/2); else adjacent pairs (2i, 2i+1). */
+  void (*rope)(float *x, const float *cos, const float *sin, size_t heads, size_t hd, bool neox);
+  /* Causal attention of one query head over n >= 1 cached positions:
+   *   p = softmax(q . k_t * scale), out = sum_t p_t v_t.
+   * k and v point at position 0 of this KV head; consecutive positions are `stride` elements apart; type is
+   * TRI_F32 or TRI_F16. scores is scratch of n floats, 4-byte aligned. Positions are summed in ascending order. */
+  void (*attention)(const float *q, const void *k, const void *v, tri_ftype type, size_t stride, size_t n, size_t hd,
+                    float scale, float *scores, float *out);
+  /* gate[i] = max(gate[i], 0)^2 * up[i]  and  gate[i] = silu(gate[i]) * up[i], in place. */
+  void (*relu2_gate)(float *gate, const float *up, size_t n);
+  void (*silu_gate)(float *gate, const float *up, size_t n);
+  void (*add)(float *x, const float *y, size_t n); /* x += y */
+  /* Convert n elements; round to nearest even. */
+  void (*to_f32)(const void *x, tri_ftype type, float *y, size_t n);
+  void (*from_f32)(const float *x, tri_ftype type, void *y, size_t n);
+  /* max and log(sum(exp(x - max))) + max */
+  float (*logsumexp)(const float *x, size_t n);
+} tri_kernels;
+
+/* The table for the best level of this CPU, or for the level named in TRIREME_ISA. Called once at start, before
+ * threads; NULL with a message in `why` (size why_len) when TRIREME_ISA names an unknown level or one that this
+ * CPU lacks. */
+const tri_kernels *tri_kernels_pick(char *why, size_t why_len);
+/* The table of one level, for tests; NULL if the CPU or the build lacks it. */
+const tri_kernels *tri_kernels_get(tri_isa isa);
+const char *tri_kernels_isa_name(tri_isa isa);
+
+#endif
