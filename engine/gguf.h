@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_ENGINE_GGUF_H
+#define TRI_ENGINE_GGUF_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/file.h"
+#include "base/status.h"
+
+/* GGUF v3 files, read in place from a mapping and written as a stream.
+ * Source of the format: the GGUF specification of the ggml project; the ternary types are bitnet.cpp's. */
+
+typedef enum tri_type {
+  TRI_TYPE_F32 = 0,
+  TRI_TYPE_F16 = 1,
+  TRI_TYPE_Q8_0 = 8,
+  TRI_TYPE_BF16 = 30,
+  TRI_TYPE_I2_S = 36, /* bitnet.cpp: 2 bits a weight, one f32 scale per tensor (kernels/i2s.h) */
+  TRI_TYPE_TL1 = 38,
+  TRI_TYPE_TL2 = 39,
+} tri_type;
+
+const char *tri_type_name(uint32_t type); /* "I2_S"; "type 17" style text for unknown ones is "unknown" */
+/* Bytes of a tensor of `n` elements in rows of `row` elements; false if the type is unknown to us, the row does
+ * not fit the type's block, or the product overflows. I2_S: n/4 + 32. */
+bool tri_type_bytes(uint32_t type, uint64_t n, uint64_t row, uint64_t *bytes);
+
+typedef enum tri_gguf_value_type {
+  TRI_GGUF_U8, TRI_GGUF_I8, TRI_GGUF_U16, TRI_GGUF_I16, TRI_GGUF_U32, TRI_GGUF_I32, TRI_GGUF_F32, TRI_GGUF_BOOL,
+  TRI_GGUF_STRING, TRI_GGUF_ARRAY, TRI_GGUF_U64, TRI_GGUF_I64, TRI_GGUF_F64,
+} tri_gguf_value_type;
+
+/* A string inside the mapping: not NUL-terminated. */
+typedef struct tri_str {
+  const char *data;
+  size_t len;
+} tri_str;
+
+typedef struct tri_gguf_kv {
+  tri_str key;
+  uint32_t type;          /* tri_gguf_value_type */
+  uint32_t element_type;  /* of an array */
+  uint64_t count;         /* elements of an array, else 1 */
+  const uint8_t *data;    /* the value's bytes; of a string or an array of strings: after the type/count words */
+  size_t bytes;
+} tri_gguf_kv;
+
+typedef struct tri_gguf_tensor {
+  tri_str name;
+  uint32_t type; /* tri_type, or a number that we don't know */
+  int n_dims;
+  uint64_t dims[4]; /* dims[0] is the fastest (columns, k); unused ones are 1 */
+  const uint8_t *data;
+  size_t bytes;     /* 0 if the type is unknown */
+} tri_gguf_tensor;
+
+typedef struct tri_gguf tri_gguf;
+
+/* Open and check a file: magic, version, every count, length, offset and alignment against the file's size. A tensor
+ * of an unknown type is kept (bytes = 0) so that it can be listed; using it is the caller's error to report.
+ * Messages name the file, the field and what was expected. */
+TRI_MUST_CHECK tri_status tri_gguf_open(tri_gguf **out, const char *path, tri_error *err);
+/* The same over bytes in memory, which must outlive the object (tests and fuzzing). `name` stands in messages. */
+TRI_MUST_CHECK tri_status tri_gguf_open_memory(tri_gguf **out, const void *data, size_t len, const char *name, tri_error *err);
+void tri_gguf_close(tri_gguf **g);
+
+const char *tri_gguf_path(const tri_gguf *g);
+uint64_t tri_gguf_file_bytes(const tri_gguf *g);
+/* The bytes before the first tensor's data: metadata and tensor table. */
+tri_str tri_gguf_header(const tri_gguf *g);
+size_t tri_gguf_tensor_count(const tri_gguf *g);
+const tri_gguf_tensor *tri_gguf_tensor_at(const tri_gguf *g, size_t i);
+const tri_gguf_tensor *tri_gguf_find(const tri_gguf *g, const char *name); /* NULL if absent; O(log n) */
+size_t tri_gguf_kv_count(const tri_gguf *g);
+const tri_gguf_kv *tri_gguf_kv_at(const tri_gguf *g, size_t i);
+const tri_gguf_kv *tri_gguf_kv_find(const tri_gguf *g, const char *key);
+
+/* Typed reads: false if the key is absent or of another kind (any integer type serves u64 when not negative;
+ * f32 and f64 serve f64). */
+bool tri_gguf_get_u64(const tri_gguf *g, const char *key, uint64_t *out);
+bool tri_gguf_get_f64(const tri_gguf *g, const char *key, double *out);
+bool tri_gguf_get_bool(const tri_gguf *g, const char *key, bool *out);
+bool tri_gguf_get_str(const tri_gguf *g, const char *key, tri_str *out);
+/* Walk an array of strings in order: start with *pos = 0; false at the end. */
+bool tri_gguf_next_str(const tri_gguf_kv *array, size_t *pos, tri_str *out);
+
+/* --- writing --- */
+
+typedef struct tri_gguf_writer tri_gguf_writer;
+
+/* All metadata, then all tensor declarations, then begin, then the tensors' bytes in the order declared, in pieces of
+ * any size; commit checks that each got exactly its bytes. Nothing stands at `path` before commit. */
+TRI_MUST_CHECK tri_status tri_gguf_writer_open(tri_gguf_writer **out, const char *path, tri_error *err);
+void tri_gguf_writer_u32(tri_gguf_writer *w, const char *key, uint32_t v);
+void tri_gguf_writer_f32(tri_gguf_writer *w, const char *key, float v);
+void tri_gguf_writer_bool(tri_gguf_writer *w, const char *key, bool v);
+void tri_gguf_writer_str(tri_gguf_writer *w, const char *key, const char *v);
+void tri_gguf_writer_strs(tri_gguf_writer *w, const char *key, const tri_str *v, size_t n);
+void tri_gguf_writer_i32s(tri_gguf_writer *w, const char *key, const int32_t *v, size_t n);
+void tri_gguf_writer_f32s(tri_gguf_writer *w, const char *key, const float *v, size_t n);
+/* Copy one key of another file as it is. */
+void tri_gguf_writer_copy(tri_gguf_writer *w, const tri_gguf_kv *kv);
+void tri_gguf_writer_tensor(tri_gguf_writer *w, const char *name, uint32_t type, int n_dims, const uint64_t *dims);
+TRI_MUST_CHECK tri_status tri_gguf_writer_begin(tri_gguf_writer *w, tri_error *err);
+TRI_MUST_CHECK tri_status tri_gguf_writer_data(tri_gguf_writer *w, const void *bytes, size_t len, tri_error *err);
+TRI_MUST_CHECK tri_status tri_gguf_writer_commit(tri_gguf_writer **w, tri_error *err);
+void tri_gguf_writer_abort(tri_gguf_writer **w);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_ENGINE_SAMPLER_H
+#define TRI_ENGINE_SAMPLER_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/status.h"
+#include "kernels/kernels.h"
+
+/* From a row of logits to a token. Everything is a function of (parameters, logits, history, position): no state, so a
+ * replay gives the same tokens. The random number for a position is a hash of (seed, position). */
+
+typedef struct tri_sampler_params {
+  float temperature;    /* 0: greedy */
+  int32_t top_k;        /* 0: off */
+  float top_p;          /* 1: off */
+  float min_p;          /* 0: off; relative to the largest probability */
+  float repeat_penalty; /* 1: off; CTRL (Keskar et al. 2019): positive logits / p, negative * p */
+  int32_t repeat_last;  /* how many of the last tokens the penalty sees */
+  uint64_t seed;
+} tri_sampler_params;
+
+#define TRI_SAMPLER_DEFAULTS \
+  (tri_sampler_params) { .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1.0f, .repeat_last = 64, .seed = 0 }
+
+TRI_MUST_CHECK tri_status tri_sampler_check(const tri_sampler_params *p, tri_error *err); /* ranges; names the parameter */
+
+typedef struct tri_sample {
+  int32_t token;
+  float logprob; /* of that token under softmax(logits) before temperature and cuts */
+} tri_sample;
+
+/* Scratch for a vocabulary of `vocab` tokens. */
+typedef struct tri_sampler tri_sampler;
+TRI_MUST_CHECK tri_status tri_sampler_create(tri_sampler **out, size_t vocab, const tri_kernels *k, tri_error *err);
+void tri_sampler_destroy(tri_sampler **s);
+
+/* Order: repetition penalty, top-k, temperature, min-p, top-p, draw. Ties go to the lower id. NaN logits count as -inf.
+ * logits [vocab] is read only; history holds the sequence's tokens so far (n of them), position the new token's. */
+tri_sample tri_sampler_pick(tri_sampler *s, const tri_sampler_params *p, const float *logits, const int32_t *history, size_t n,
+                            uint64_t position);
+/* log softmax(logits)[token] */
+float tri_sampler_logprob(const tri_sampler *s, const float *logits, int32_t token);
+/* Uniform in [0, 1) from (seed, position), 53 bits. */
+double tri_sampler_uniform(uint64_t seed, uint64_t position);
+
+#endif

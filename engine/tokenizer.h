@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_ENGINE_TOKENIZER_H
+#define TRI_ENGINE_TOKENIZER_H
+#include "engine/vocab.h"
+
+/* Byte-level BPE: text -> ids -> bytes. Immutable after open, so threads may share it. */
+
+typedef struct tri_tokenizer tri_tokenizer;
+
+/* Takes the vocab's contents over (zeroes *vocab) on success; on failure the caller still owns it. Strings must outlive
+ * the tokenizer when vocab->arena is NULL. */
+TRI_MUST_CHECK tri_status tri_tokenizer_open(tri_tokenizer **out, tri_vocab *vocab, tri_error *err);
+void tri_tokenizer_close(tri_tokenizer **t);
+
+typedef struct tri_ids {
+  int32_t *data;
+  size_t len, cap;
+} tri_ids;
+void tri_ids_free(tri_ids *ids);
+TRI_MUST_CHECK tri_status tri_ids_push(tri_ids *ids, int32_t id); /* TRI_E_NOMEM */
+
+/* Append the ids of `len` bytes of UTF-8 (invalid bytes are kept byte by byte). With `special`, added tokens such as
+ * <|eot_id|> in the text become their ids; without, they are plain text. No BOS is added here. */
+TRI_MUST_CHECK tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t len, bool special, tri_ids *out,
+                                               tri_error *err);
+/* The bytes of one token; empty for control tokens unless `special`. Never fails: an id out of range is empty. */
+tri_str tri_tokenizer_piece(const tri_tokenizer *t, int32_t id, bool special);
+size_t tri_tokenizer_size(const tri_tokenizer *t);
+int32_t tri_tokenizer_bos(const tri_tokenizer *t); /* -1: none */
+bool tri_tokenizer_adds_bos(const tri_tokenizer *t);
+/* True for a token that ends generation (EOS, end of turn). */
+bool tri_tokenizer_is_end(const tri_tokenizer *t, int32_t id);
+
+#endif
