@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_PROTO_CODEC_H
+#define TRI_PROTO_CODEC_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/status.h"
+
+/* Envelopes as plain C: decode checks every length, count and enum against the limits here, so that the rooms above never
+ * see a wild value of these kinds; what depends on state (epoch, slots, positions) is theirs to check. The schema and the
+ * meaning of the fields: wire.proto. Generated protobuf types stay inside codec.c. */
+
+enum {
+  TRI_PROTOCOL = 1,
+  TRI_KEY_BYTES = 32,
+  TRI_ID_BYTES = 32,
+  TRI_MAX_NAME = 64,        /* with the NUL, like all text sizes here */
+  TRI_MAX_TEXT = 512,
+  TRI_MAX_ENDPOINT = 256,
+  TRI_MAX_STOPS = 8,
+  TRI_MAX_STOP = 257,
+  TRI_MAX_ROWS = 512,       /* rows in a step */
+  TRI_MAX_RUNS = 64,        /* runs in a step */
+  TRI_MAX_STAGES = 256,
+  TRI_MAX_CONTEXT = 1 << 20,
+  TRI_MAX_ENVELOPE = 64 << 10,
+  TRI_MAX_PROMPT = 16 << 20, /* payload of Submit */
+  TRI_MAX_PAYLOAD = 512 << 20,
+};
+
+typedef enum tri_want { TRI_WANT_NONE, TRI_WANT_SAMPLE, TRI_WANT_LOGITS, TRI_WANT_SCORE, TRI_WANT_COUNT } tri_want;
+typedef enum tri_done_reason { TRI_DONE_LENGTH, TRI_DONE_END, TRI_DONE_STOP, TRI_DONE_CANCELLED, TRI_DONE_FAILED, TRI_DONE_COUNT } tri_done_reason;
+
+typedef struct tri_msg_hello {
+  uint32_t protocol, threads, layer_us, head_us;
+  uint64_t memory_bytes;
+  char version[TRI_MAX_NAME], name[TRI_MAX_NAME], isa[TRI_MAX_NAME], advertise[TRI_MAX_ENDPOINT];
+  uint8_t model_id[TRI_ID_BYTES];
+} tri_msg_hello;
+typedef struct tri_msg_refuse { int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_refuse;
+typedef struct tri_msg_assign {
+  uint32_t epoch, stage, stages, first, last, slots, context, max_rows, wire, kv_type;
+  bool embed, head, has_upstream;
+  uint8_t upstream_key[TRI_KEY_BYTES];
+} tri_msg_assign;
+typedef struct tri_msg_bound { uint32_t epoch, port; uint64_t bytes; } tri_msg_bound;
+typedef struct tri_msg_connect { uint32_t epoch; char endpoint[TRI_MAX_ENDPOINT]; uint8_t server_key[TRI_KEY_BYTES]; } tri_msg_connect;
+/* as tri_sampler_params; checked by the sampler, not here */
+typedef struct tri_sampling { float temperature, top_p, min_p, repeat_penalty; uint32_t top_k, repeat_last; uint64_t seed; } tri_sampling;
+typedef struct tri_msg_open { uint32_t epoch, slot; tri_sampling sampling; } tri_msg_open;
+typedef struct tri_run {
+  uint32_t slot, pos;
+  uint32_t row, count; /* its rows are [row, row + count) of the step; count >= 1 */
+  tri_want want;
+  int32_t next;        /* SCORE: the token after the last row, -1: none */
+} tri_run;
+typedef struct tri_msg_step {
+  uint32_t epoch, n_runs, n_rows; /* 1 <= n_runs, n_rows */
+  uint64_t id;
+  tri_run runs[TRI_MAX_RUNS];
+  int32_t tokens[TRI_MAX_ROWS]; /* >= 0 */
+} tri_msg_step;
+typedef struct tri_msg_result {
+  uint32_t epoch, n_tokens, n_logprobs;
+  uint64_t id;
+  int32_t tokens[TRI_MAX_RUNS];
+  float logprobs[TRI_MAX_ROWS];
+} tri_msg_result;
+typedef struct tri_msg_heartbeat { uint32_t epoch; uint64_t steps, rows, busy_us, rss_bytes, sent_bytes, dropped; } tri_msg_heartbeat;
+typedef struct tri_msg_fault { uint32_t epoch; int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_fault;
+typedef struct tri_msg_stop { uint32_t epoch; bool leave; } tri_msg_stop;
+typedef struct tri_msg_submit {
+  uint32_t protocol, predict, n_stops;
+  bool ids, special, no_bos, ignore_end, detach;
+  tri_want want;
+  tri_sampling sampling;
+  char stops[TRI_MAX_STOPS][TRI_MAX_STOP];
+} tri_msg_submit;
+typedef struct tri_msg_accepted { uint64_t job; uint32_t prompt_tokens, ahead; } tri_msg_accepted;
+typedef struct tri_msg_tokens { uint64_t job; uint32_t index, n_tokens, n_logprobs; int32_t tokens[TRI_MAX_RUNS]; float logprobs[TRI_MAX_ROWS]; } tri_msg_tokens;
+typedef struct tri_msg_done {
+  uint64_t job, queued_us, prefill_us, decode_us;
+  uint32_t prompt_tokens, tokens;
+  tri_done_reason reason;
+  char error[TRI_MAX_TEXT];
+} tri_msg_done;
+
+typedef enum tri_msg_kind {
+  TRI_MSG_HELLO, TRI_MSG_WELCOME, TRI_MSG_REFUSE, TRI_MSG_ASSIGN, TRI_MSG_BOUND, TRI_MSG_CONNECT, TRI_MSG_READY, TRI_MSG_OPEN,
+  TRI_MSG_STEP, TRI_MSG_RESULT, TRI_MSG_HEARTBEAT, TRI_MSG_FAULT, TRI_MSG_STOP, TRI_MSG_SUBMIT, TRI_MSG_ACCEPTED, TRI_MSG_TOKENS,
+  TRI_MSG_DONE, TRI_MSG_CANCEL, TRI_MSG_STATUS_REQUEST, TRI_MSG_STATUS, TRI_MSG_KINDS
+} tri_msg_kind;
+
+typedef struct tri_msg {
+  tri_msg_kind kind;
+  union {
+    tri_msg_hello hello;
+    struct { uint32_t heartbeat_ms; } welcome;
+    tri_msg_refuse refuse;
+    tri_msg_assign assign;
+    tri_msg_bound bound;
+    tri_msg_connect connect;
+    struct { uint32_t epoch; } ready;
+    tri_msg_open open;
+    tri_msg_step step;
+    tri_msg_result result;
+    tri_msg_heartbeat heartbeat;
+    tri_msg_fault fault;
+    tri_msg_stop stop;
+    tri_msg_submit submit;
+    tri_msg_accepted accepted;
+    tri_msg_tokens tokens;
+    tri_msg_done done;
+    struct { uint64_t job; } cancel;
+    struct { uint32_t protocol; } status_request;
+  };
+} tri_msg;
+
+const char *tri_msg_kind_name(tri_msg_kind kind); /* "step" */
+/* Append the envelope's bytes to *out. TRI_E_LIMIT if a field breaks a limit above (our own bug or a caller's). */
+TRI_MUST_CHECK tri_status tri_codec_encode(const tri_msg *m, tri_buf *out, tri_error *err);
+/* TRI_E_PROTOCOL naming the message and the field on anything malformed; *out is then unspecified. Strings are checked to
+ * be free of control characters and NUL-terminated within their size. */
+TRI_MUST_CHECK tri_status tri_codec_decode(const uint8_t *bytes, size_t len, tri_msg *out, tri_error *err);
+
+#endif
