@@ -20,9 +20,9 @@ typedef enum tri_type {
   TRI_TYPE_TL2 = 39,
 } tri_type;
 
-const char *tri_type_name(uint32_t type); /* "I2_S"; "type 17" style text for unknown ones is "unknown" */
+const char *tri_type_name(uint32_t type); /* "I2_S"; "unknown" for one that we don't know */
 /* Bytes of a tensor of `n` elements in rows of `row` elements; false if the type is unknown to us, the row does
- * not fit the type's block, or the product overflows. I2_S: n/4 + 32. */
+ * not fit the type's block, or the product overflows. I2_S and TL1: n/4 + 32; TL2: bitnet.cpp's padded size. */
 bool tri_type_bytes(uint32_t type, uint64_t n, uint64_t row, uint64_t *bytes);
 
 typedef enum tri_gguf_value_type {
@@ -35,6 +35,9 @@ typedef struct tri_str {
   const char *data;
   size_t len;
 } tri_str;
+
+/* A string from outside made fit for a message: printable ASCII, other bytes as '?', cut to cap - 1 bytes (with "..."). */
+void tri_str_printable(tri_str s, char *out, size_t cap);
 
 typedef struct tri_gguf_kv {
   tri_str key;
@@ -60,7 +63,8 @@ typedef struct tri_gguf tri_gguf;
  * of an unknown type is kept (bytes = 0) so that it can be listed; using it is the caller's error to report.
  * Messages name the file, the field and what was expected. */
 TRI_MUST_CHECK tri_status tri_gguf_open(tri_gguf **out, const char *path, tri_error *err);
-/* The same over bytes in memory, which must outlive the object (tests and fuzzing). `name` stands in messages. */
+/* The same over bytes in memory, 8-byte aligned, which must outlive the object (tests and fuzzing). `name` stands in
+ * messages. */
 TRI_MUST_CHECK tri_status tri_gguf_open_memory(tri_gguf **out, const void *data, size_t len, const char *name, tri_error *err);
 void tri_gguf_close(tri_gguf **g);
 
@@ -69,7 +73,7 @@ uint64_t tri_gguf_file_bytes(const tri_gguf *g);
 /* The bytes before the first tensor's data: metadata and tensor table. */
 tri_str tri_gguf_header(const tri_gguf *g);
 size_t tri_gguf_tensor_count(const tri_gguf *g);
-const tri_gguf_tensor *tri_gguf_tensor_at(const tri_gguf *g, size_t i);
+const tri_gguf_tensor *tri_gguf_tensor_at(const tri_gguf *g, size_t i); /* in file order; NULL past the end */
 const tri_gguf_tensor *tri_gguf_find(const tri_gguf *g, const char *name); /* NULL if absent; O(log n) */
 size_t tri_gguf_kv_count(const tri_gguf *g);
 const tri_gguf_kv *tri_gguf_kv_at(const tri_gguf *g, size_t i);
@@ -98,7 +102,7 @@ void tri_gguf_writer_str(tri_gguf_writer *w, const char *key, const char *v);
 void tri_gguf_writer_strs(tri_gguf_writer *w, const char *key, const tri_str *v, size_t n);
 void tri_gguf_writer_i32s(tri_gguf_writer *w, const char *key, const int32_t *v, size_t n);
 void tri_gguf_writer_f32s(tri_gguf_writer *w, const char *key, const float *v, size_t n);
-/* Copy one key of another file as it is. */
+/* Copy one key of another file as it is. general.alignment is not copied: the writer aligns to the default, 32. */
 void tri_gguf_writer_copy(tri_gguf_writer *w, const tri_gguf_kv *kv);
 void tri_gguf_writer_tensor(tri_gguf_writer *w, const char *name, uint32_t type, int n_dims, const uint64_t *dims);
 TRI_MUST_CHECK tri_status tri_gguf_writer_begin(tri_gguf_writer *w, tri_error *err);
