@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* The float ops in 16-byte registers, and the ARM tables. */
+#define TRI_LANES 4
+#include "kernels/float_vector.h"
+
+#include <arm_neon.h>
+#include "kernels/arm/arm.h"
+
+enum { ROWS_AT_ONCE = 4, WIDE = 4 };
+
+INLINE v16 v_load_f16(const void *x) {
+  v16 r;
+  EACH_PART(i) {
+    float16x4_t h;
+    memcpy(&h, (const char *)x + 8 * i, sizeof h);
+    float32x4_t f = vcvt_f32_f16(h);
+    memcpy(&r.p[i], &f, sizeof f);
+  }
+  return r;
+}
+
+INLINE void v_store_f16(void *y, v16 a) {
+  EACH_PART(i) {
+    float32x4_t f;
+    memcpy(&f, &a.p[i], sizeof f);
+    float16x4_t h = vcvt_f16_f32(f);
+    memcpy((char *)y + 8 * i, &h, sizeof h);
+  }
+}
+
+#include "kernels/float_body.h"
+
+const tri_kernels tri_float_neon_table = {
+    .isa = TRI_ISA_NEON,
+    .name = "neon",
+    .i2s_gemm = tri_i2s_neon_gemm,
+    .q8_gemm = tri_q8_neon_gemm,
+    FLOAT_OPS,
+};
+
+const tri_kernels tri_float_neon_table_dotprod = {
+    .isa = TRI_ISA_DOTPROD,
+    .name = "dotprod",
+    .i2s_gemm = tri_i2s_dotprod_gemm,
+    .q8_gemm = tri_q8_dotprod_gemm,
+    FLOAT_OPS,
+};

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The float ops in 64-byte registers, and the AVX-512 tables. */
+#define TRI_LANES 16
+#include "kernels/float_vector.h"
+
+#include <immintrin.h>
+#include "kernels/x86/x86.h"
+
+enum { ROWS_AT_ONCE = 8, WIDE = 8 };
+
+INLINE v16 v_load_f16(const void *x) { return (v16){{_mm512_cvtph_ps(_mm256_loadu_si256(x))}}; }
+
+INLINE void v_store_f16(void *y, v16 a) {
+  _mm256_storeu_si256(y, _mm512_cvtps_ph(a.p[0], _MM_FROUND_TO_NEAREST_INT));
+}
+
+#include "kernels/float_body.h"
+
+const tri_kernels tri_float_avx512_table = {
+    .isa = TRI_ISA_AVX512,
+    .name = "avx512",
+    .i2s_gemm = tri_i2s_avx512_gemm,
+    .q8_gemm = tri_q8_avx512_gemm,
+    FLOAT_OPS,
+};
+
+const tri_kernels tri_float_avx512_table_vnni256 = {
+    .isa = TRI_ISA_AVXVNNI,
+    .name = "vnni256",
+    .i2s_gemm = tri_i2s_vnni256_gemm,
+    .q8_gemm = tri_q8_vnni256_gemm,
+    FLOAT_OPS,
+};
