@@ -117,10 +117,12 @@ typedef struct tri_msg {
 } tri_msg;
 
 const char *tri_msg_kind_name(tri_msg_kind kind); /* "step" */
-/* Append the envelope's bytes to *out. TRI_E_LIMIT if a field breaks a limit above (our own bug or a caller's). */
+/* Append the envelope's bytes to *out. TRI_E_LIMIT naming the field if one breaks a limit (our own bug or a caller's). Texts
+ * for people (refuse.text, fault.text, done.error) always pass: control characters in them become '?'. */
 TRI_MUST_CHECK tri_status tri_codec_encode(const tri_msg *m, tri_buf *out, tri_error *err);
-/* TRI_E_PROTOCOL naming the message and the field on anything malformed; *out is then unspecified. Strings are checked to
- * be free of control characters and NUL-terminated within their size. */
+/* TRI_E_PROTOCOL naming the message and the field on anything malformed; *out is then unspecified. Strings are
+ * NUL-terminated within their size and free of control characters, but for stops, which may hold newlines. Left to the
+ * rooms above: protocol, wire, kv_type, sampling, status codes and whatever depends on state. */
 TRI_MUST_CHECK tri_status tri_codec_decode(const uint8_t *bytes, size_t len, tri_msg *out, tri_error *err);
 
 #endif

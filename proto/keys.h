@@ -7,7 +7,8 @@
  *   secret.key       0600: "secret <Z85>" and "public <Z85>"; refused when group or others may read it
  *   public.key       "<Z85> <name>": what the owner of a coordinator adds to its allow-list
  *   coordinator.key  "<Z85>": the coordinator that this worker or client trusts
- *   allowed.keys     on a coordinator, one a line: "<Z85> worker|client|admin <name>"; '#' starts a comment */
+ *   allowed.keys     on a coordinator, one a line: "<Z85> worker|client|admin <name>"; a line that begins with '#' is a
+ *                    comment (a Z85 key never does). Names have no control characters and are not empty. */
 
 typedef struct tri_keypair {
   uint8_t public_key[TRI_KEY_BYTES], secret_key[TRI_KEY_BYTES];
@@ -30,7 +31,7 @@ typedef struct tri_allow_list {
 enum { TRI_KEY_TEXT = 41 }; /* Z85 with the NUL */
 
 TRI_MUST_CHECK tri_status tri_keys_generate(tri_keypair *out, const char *name, tri_error *err);
-/* Creates the folder (0700) if need be; refuses to overwrite a secret.key that is there. */
+/* Creates the folder (0700, its parent must exist) if need be; refuses to overwrite a secret.key that is there. */
 TRI_MUST_CHECK tri_status tri_keys_save(const tri_keypair *pair, const char *dir, tri_error *err);
 TRI_MUST_CHECK tri_status tri_keys_load(tri_keypair *out, const char *dir, tri_error *err);
 /* Erase the secret from memory. */
@@ -39,7 +40,9 @@ TRI_MUST_CHECK tri_status tri_keys_load_coordinator(uint8_t key[TRI_KEY_BYTES], 
 TRI_MUST_CHECK tri_status tri_keys_save_coordinator(const uint8_t key[TRI_KEY_BYTES], const char *dir, tri_error *err);
 /* A missing file is an empty list. A malformed line or a key given twice is an error with the line's number. */
 TRI_MUST_CHECK tri_status tri_keys_load_allowed(tri_allow_list *out, const char *dir, tri_error *err);
-/* Append one line, atomically. */
+/* The same over bytes; a list in *out is not freed first. */
+TRI_MUST_CHECK tri_status tri_keys_parse_allowed(tri_allow_list *out, const uint8_t *bytes, size_t len, tri_error *err);
+/* Append one line, atomically. TRI_E_INVALID when the key is on the list already or the name is not fit for it. */
 TRI_MUST_CHECK tri_status tri_keys_add_allowed(const tri_allowed *item, const char *dir, tri_error *err);
 void tri_keys_free_allowed(tri_allow_list *list);
 /* NULL when the key is not on the list. Compared in constant time. */
