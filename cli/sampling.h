@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_CLI_SAMPLING_H
+#define TRI_CLI_SAMPLING_H
+#include "base/args.h"
+#include "base/buf.h"
+#include "engine/sampler.h"
+
+/* The options that every generating command shares: run, local, submit. */
+
+typedef struct tri_sampling_args {
+  double temperature, top_p, min_p, repeat_penalty;
+  int64_t top_k, repeat_last, seed, predict;
+  bool ignore_end;
+  tri_args_list stops;
+} tri_sampling_args;
+
+#define TRI_SAMPLING_ARGS_DEFAULTS \
+  {.temperature = 0.8, .top_p = 0.95, .min_p = 0.05, .repeat_penalty = 1, .top_k = 40, .repeat_last = 64, .seed = -1, .predict = 128}
+
+/* Rows for a tri_arg table; `a` is a tri_sampling_args lvalue with static storage. */
+#define TRI_SAMPLING_ARGS(a)                                                                                                     \
+  {"predict", 'n', TRI_ARG_INT, &(a).predict, "N", "Tokens to generate at most (default 128).", 1, 1 << 20},                      \
+  {"temp", 0, TRI_ARG_FLOAT, &(a).temperature, "T", "Temperature; 0 picks the likeliest token always (default 0.8).", 0, 100},   \
+  {"top-k", 0, TRI_ARG_INT, &(a).top_k, "K", "Draw from the K likeliest tokens; 0: all (default 40).", 0, 1 << 20},               \
+  {"top-p", 0, TRI_ARG_FLOAT, &(a).top_p, "P", "Draw from the likeliest tokens that add up to P (default 0.95).", 0.0001, 1},     \
+  {"min-p", 0, TRI_ARG_FLOAT, &(a).min_p, "P", "Leave out tokens below P times the likeliest one (default 0.05).", 0.0, 1},       \
+  {"repeat-penalty", 0, TRI_ARG_FLOAT, &(a).repeat_penalty, "R", "Penalty on tokens that were there before; 1: none (default 1).", 0.01, 100}, \
+  {"repeat-last", 0, TRI_ARG_INT, &(a).repeat_last, "N", "How many tokens back the penalty looks (default 64).", 0, 1 << 20},     \
+  {"seed", 's', TRI_ARG_INT, &(a).seed, "N", "Random seed; the same seed gives the same text (default: a new one).", -1, 9e15},   \
+  {"stop", 0, TRI_ARG_MULTI, &(a).stops, "TEXT", "End before this text appears; may be given up to 8 times.", 0, 0},              \
+  {"ignore-eos", 0, TRI_ARG_FLAG, &(a).ignore_end, NULL, "Go on past the end-of-text token.", 0, 0}
+enum { TRI_SAMPLING_ARG_COUNT = 10 };
+
+/* Checked parameters; a seed of -1 is replaced by a random one, here and in *a, so that it can be shown. */
+TRI_MUST_CHECK tri_status tri_sampling_resolve(tri_sampling_args *a, tri_sampler_params *out, tri_error *err);
+
+/* The prompt given with -p: the text itself, or all of standard input for "-". Freed by the caller. */
+TRI_MUST_CHECK tri_status tri_sampling_prompt(const char *option, tri_buf *out, tri_error *err);
+
+#endif
