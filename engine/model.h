@@ -32,13 +32,15 @@ typedef struct tri_layer_tensors {
 typedef struct tri_model tri_model;
 
 /* Opens FILE, checks that every tensor needed is there with the right shape and a type that we can use. Errors name the
- * file and the tensor. The tokenizer is built too unless the file has none (tri_model_tokenizer is then NULL). */
+ * file and the tensor. The tokenizer is built too; a file without one that we know still opens, and whoever needs it gets
+ * the reason from tri_model_need_tokenizer. */
 TRI_MUST_CHECK tri_status tri_model_open(tri_model **out, const char *path, tri_error *err);
 void tri_model_close(tri_model **m);
 
 const tri_gguf *tri_model_gguf(const tri_model *m);
 const tri_shape *tri_model_shape(const tri_model *m);
-const tri_tokenizer *tri_model_tokenizer(const tri_model *m);
+const tri_tokenizer *tri_model_tokenizer(const tri_model *m); /* NULL if there is none */
+TRI_MUST_CHECK tri_status tri_model_need_tokenizer(const tri_model *m, const tri_tokenizer **out, tri_error *err);
 const tri_layer_tensors *tri_model_layer(const tri_model *m, int layer);
 const tri_gguf_tensor *tri_model_embedding(const tri_model *m); /* F32, F16, BF16 or Q8_0 [vocab, d] */
 const tri_gguf_tensor *tri_model_head(const tri_model *m);      /* the embedding when tied */
@@ -52,9 +54,9 @@ const char *tri_linear_name(tri_linear which); /* "attn_q" */
 enum { TRI_MODEL_ID_BYTES = 32 };
 void tri_model_id(const tri_model *m, uint8_t id[TRI_MODEL_ID_BYTES]);
 
-/* Bytes that a stage needs at run time, for planning. */
+/* Bytes that a stage holds at run time, for planning: one layer's packed weights; the head's matrix (also read in place from
+ * the file's mapping when it is of a float type). The embedding costs only the rows in use. */
 size_t tri_model_layer_bytes(const tri_model *m);
-size_t tri_model_embedding_bytes(const tri_model *m);
-size_t tri_model_head_bytes(const tri_model *m); /* 0 extra when the stage also holds the tied embedding in the same form */
+size_t tri_model_head_bytes(const tri_model *m);
 
 #endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Both ends of the model: the embedding's rows and the vocabulary matrix. */
+#include "engine/stage_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "kernels/i2s.h"
+
+static tri_ftype float_type(uint32_t type) { return type == TRI_TYPE_F16 ? TRI_F16 : type == TRI_TYPE_BF16 ? TRI_BF16 : TRI_F32; }
+
+static void pack_fn(void *arg, int thread, int threads) {
+  tri_stage *s = arg;
+  size_t first, last;
+  tri_pool_split(tri_round_up(s->head_q8.m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS, thread, threads, &first, &last);
+  tri_q8_from_file(tri_model_head(s->model)->data, s->head_q8.m, s->head_q8.k, s->head_q.data, s->head_d.data, first, last);
+}
+
+tri_status tri_head_open(tri_stage *s, tri_error *err) {
+  const tri_gguf_tensor *t = tri_model_head(s->model);
+  if (t->type != TRI_TYPE_Q8_0) return TRI_OK; /* float types are read in place */
+  size_t vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d;
+  s->vocab_ld = tri_round_up(vocab, TRI_BLOCK_ROWS);
+  s->head_q = tri_mem_get(s->vocab_ld * d);
+  s->head_d = tri_mem_get(s->vocab_ld * (d / TRI_Q8_BLOCK) * sizeof(float));
+  s->logits = tri_mem_get(TRI_PANEL_ROWS * s->vocab_ld * sizeof(float));
+  if (!s->head_q.data || !s->head_d.data || !s->logits.data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the head");
+  s->head_q8 = (tri_q8){s->head_q.data, s->head_d.data, vocab, d};
+  tri_pool_run(s->pool, pack_fn, s);
+  tri_file_map_drop(t->data, t->bytes);
+  return TRI_OK;
+}
+
+void tri_head_close(tri_stage *s) {
+  tri_mem_free(&s->head_q);
+  tri_mem_free(&s->head_d);
+  tri_mem_free(&s->logits);
+}
+
+void tri_head_embed(const tri_stage *s, int32_t token, float *x) {
+  const tri_gguf_tensor *t = tri_model_embedding(s->model);
+  size_t d = (size_t)s->shape.d;
+  if (t->type != TRI_TYPE_Q8_0) {
+    size_t row = d * (t->type == TRI_TYPE_F32 ? 4 : 2);
+    s->k->to_f32(t->data + (size_t)token * row, float_type(t->type), x, d);
+    return;
+  }
+  enum { BLOCK_BYTES = 2 + TRI_Q8_BLOCK };
+  const uint8_t *block = t->data + (size_t)token * (d / TRI_Q8_BLOCK) * BLOCK_BYTES;
+  for (size_t b = 0; b < d / TRI_Q8_BLOCK; b++, block += BLOCK_BYTES) {
+    uint16_t half;
+    memcpy(&half, block, 2);
+    float scale = tri_f16_to_f32(half);
+    for (size_t i = 0; i < TRI_Q8_BLOCK; i++) x[b * TRI_Q8_BLOCK + i] = (float)(int8_t)block[2 + i] * scale;
+  }
+}
+
+typedef struct head_step {
+  tri_stage *s;
+  const float *hidden;
+  size_t n;
+  float *logits;
+} head_step;
+
+/* Weight rows that stay in cache while every hidden row passes over them. */
+enum { FLOAT_TILE_ROWS = 32 };
+
+static void float_fn(void *arg, int thread, int threads) {
+  const head_step *st = arg;
+  tri_stage *s = st->s;
+  const tri_gguf_tensor *t = tri_model_head(s->model);
+  size_t vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d, element = t->type == TRI_TYPE_F32 ? 4 : 2, first, last;
+  tri_pool_split(vocab, thread, threads, &first, &last);
+  for (size_t b = first; b < last; b += FLOAT_TILE_ROWS) {
+    size_t rows = last - b < FLOAT_TILE_ROWS ? last - b : FLOAT_TILE_ROWS;
+    for (size_t r = 0; r < st->n; r++)
+      s->k->matvec(t->data + b * d * element, float_type(t->type), rows, d, st->hidden + r * d, st->logits + r * vocab + b);
+  }
+}
+
+/* One panel of rows: quantise (rows dealt to threads), multiply (vocabulary dealt to threads). */
+static void q8_fn(void *arg, int thread, int threads) {
+  const head_step *st = arg;
+  tri_stage *s = st->s;
+  size_t vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d, first, last;
+  float *scales = s->gate.data; /* [n, d/32]; the feed-forward buffers are idle here */
+  tri_pool_split(st->n, thread, threads, &first, &last);
+  for (size_t r = first; r < last; r++)
+    s->k->quant_row_q8(st->hidden + r * d, d, (int8_t *)s->acts.q.data + 4 * r, st->n, scales + r * (d / TRI_Q8_BLOCK));
+  tri_pool_barrier(s->pool, thread);
+  tri_pool_split(s->vocab_ld / TRI_BLOCK_ROWS, thread, threads, &first, &last);
+  if (first == last) return;
+  float *y = s->logits.data;
+  s->k->q8_gemm(&s->head_q8, s->acts.q.data, scales, st->n, first, last, y, s->vocab_ld);
+  size_t a = first * TRI_BLOCK_ROWS, b = last * TRI_BLOCK_ROWS < vocab ? last * TRI_BLOCK_ROWS : vocab;
+  for (size_t r = 0; r < st->n; r++) memcpy(st->logits + r * vocab + a, y + r * s->vocab_ld + a, (b - a) * sizeof *y);
+}
+
+void tri_stage_logits(tri_stage *s, const float *hidden, int32_t n, float *logits) {
+  size_t d = (size_t)s->shape.d, vocab = (size_t)s->shape.vocab;
+  const float *weight = (const float *)(const void *)tri_model_head_norm(s->model)->data;
+  float *normed = s->ctx.data; /* [TRI_PANEL_ROWS, d] */
+  bool q8 = tri_model_head(s->model)->type == TRI_TYPE_Q8_0;
+  for (size_t r0 = 0; r0 < (size_t)n; r0 += TRI_PANEL_ROWS) {
+    size_t rows = (size_t)n - r0 < TRI_PANEL_ROWS ? (size_t)n - r0 : TRI_PANEL_ROWS;
+    for (size_t r = 0; r < rows; r++) s->k->rmsnorm(hidden + (r0 + r) * d, weight, s->shape.eps, normed + r * d, d);
+    head_step st = {s, normed, rows, logits + r0 * vocab};
+    tri_pool_run(s->pool, q8 ? q8_fn : float_fn, &st);
+  }
+}

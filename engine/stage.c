@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/stage.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include "engine/stage_impl.h"
+#include "kernels/i2s.h"
+
+/* --- packing the weights --- */
+
+typedef struct pack_job {
+  const uint8_t *codes;
+  tri_packed *out;
+  _Atomic bool bad;
+} pack_job;
+
+static void pack_fn(void *arg, int thread, int threads) {
+  pack_job *job = arg;
+  size_t bytes = job->out->m * job->out->k / 4, first, last;
+  tri_pool_split(bytes, thread, threads, &first, &last);
+  if (!tri_i2s_check(job->codes + first, last - first)) atomic_store(&job->bad, true);
+  tri_pool_split(tri_round_up(job->out->m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS, thread, threads, &first, &last);
+  tri_i2s_from_file(job->codes, job->out->m, job->out->k, job->out->w.data, first, last);
+}
+
+static tri_status pack_linear(tri_stage *s, const tri_gguf_tensor *t, tri_packed *out, tri_error *err) {
+  const char *path = tri_gguf_path(tri_model_gguf(s->model));
+  int name_len = (int)t->name.len;
+  out->m = t->dims[1], out->k = t->dims[0];
+  if (out->k > TRI_MAX_K)
+    return tri_status_fail(err, TRI_E_LIMIT, "%s: tensor %.*s has %zu columns, more than %d", path, name_len, t->name.data, out->k, TRI_MAX_K);
+  memcpy(&out->scale, t->data + out->m * out->k / 4, sizeof out->scale);
+  if (!isfinite(out->scale) || out->scale <= 0)
+    return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %.*s has the scale %g, which is not a positive number", path, name_len, t->name.data,
+                           (double)out->scale);
+  out->w = tri_mem_get(tri_i2s_bytes(out->m, out->k));
+  if (!out->w.data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %.*s (%zu MB)", name_len, t->name.data, out->w.bytes >> 20);
+  pack_job job = {.codes = t->data, .out = out};
+  tri_pool_run(s->pool, pack_fn, &job);
+  tri_file_map_drop(t->data, t->bytes);
+  if (job.bad)
+    return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %.*s holds the code 3, which is no ternary weight: the file is damaged", path, name_len,
+                           t->name.data);
+  return TRI_OK;
+}
+
+static tri_status pack_layers(tri_stage *s, void (*progress)(void *, uint64_t, uint64_t), void *arg, tri_error *err) {
+  int n = s->spec.last - s->spec.first;
+  if (n && !(s->layers = calloc((size_t)n, sizeof *s->layers))) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  uint64_t total = (uint64_t)n * tri_model_layer_bytes(s->model), done = 0;
+  for (int i = 0; i < n; i++) {
+    const tri_layer_tensors *t = tri_model_layer(s->model, s->spec.first + i);
+    for (int j = 0; j < TRI_LINEARS; j++) {
+      tri_status status = pack_linear(s, t->linear[j], &s->layers[i].linear[j], err);
+      if (status != TRI_OK) return status;
+      done += s->layers[i].linear[j].w.bytes;
+      if (progress) progress(arg, done, total);
+    }
+    for (int j = 0; j < TRI_NORMS; j++)
+      if (t->norm[j]) s->layers[i].norm[j] = (const float *)(const void *)t->norm[j]->data;
+  }
+  return TRI_OK;
+}
+
+/* --- buffers --- */
+
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+static tri_status make_buffers(tri_stage *s, tri_error *err) {
+  const tri_shape *h = &s->shape;
+  size_t rows = most((size_t)s->spec.max_rows, TRI_PANEL_ROWS), d = (size_t)h->d, ffn = (size_t)h->ffn, hd = (size_t)h->hd;
+  size_t q = (size_t)h->n_heads * hd, kv = (size_t)h->n_kv * hd, threads = (size_t)tri_pool_threads(s->pool);
+  size_t k_most = tri_round_up(most(most(d, ffn), q), TRI_K_ALIGN);
+  s->d_ld = tri_round_up(d, TRI_BLOCK_ROWS), s->ffn_ld = tri_round_up(ffn, TRI_BLOCK_ROWS);
+  s->qkv_ld = tri_round_up(q, TRI_BLOCK_ROWS) + 2 * tri_round_up(kv, TRI_BLOCK_ROWS);
+  s->norm_ld = k_most;
+  struct { tri_mem *mem; size_t bytes; } wanted[] = {
+      {&s->acts.q, rows * k_most},
+      {&s->qkv, rows * s->qkv_ld * sizeof(float)},
+      {&s->ctx, rows * most(q, d) * sizeof(float)},
+      {&s->gate, rows * most(s->ffn_ld, d / TRI_Q8_BLOCK) * sizeof(float)},
+      {&s->up, rows * s->ffn_ld * sizeof(float)},
+      {&s->y, rows * s->d_ld * sizeof(float)},
+      {&s->norm, threads * s->norm_ld * sizeof(float)},
+      {&s->scores, threads * (size_t)s->spec.context * sizeof(float)},
+  };
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    *wanted[i].mem = tri_mem_get(wanted[i].bytes);
+    if (!wanted[i].mem->data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the stage's buffers");
+  }
+  s->acts.s = calloc(rows, sizeof *s->acts.s);
+  s->acts.sum = calloc(rows, sizeof *s->acts.sum);
+  size_t table = (size_t)s->spec.context * (hd / 2);
+  s->rope_cos = malloc(table * sizeof(float)), s->rope_sin = malloc(table * sizeof(float));
+  if (!s->acts.s || !s->acts.sum || !s->rope_cos || !s->rope_sin) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the stage's buffers");
+  return TRI_OK;
+}
+
+/* Su et al. 2021 (RoFormer): angle(pos, i) = pos * theta^(-2i/hd). The frequency and the angle are rounded to float32 before
+ * sine and cosine, as the training code does. */
+static void fill_rope(tri_stage *s) {
+  size_t half = (size_t)s->shape.hd / 2;
+  for (size_t i = 0; i < half; i++) {
+    float frequency = (float)(1.0 / pow((double)s->shape.rope_theta, (double)(2 * i) / (double)s->shape.hd));
+    for (size_t pos = 0; pos < (size_t)s->spec.context; pos++) {
+      float angle = (float)pos * frequency;
+      s->rope_cos[pos * half + i] = (float)cos((double)angle);
+      s->rope_sin[pos * half + i] = (float)sin((double)angle);
+    }
+  }
+}
+
+static tri_status check_spec(const tri_model *m, const tri_stage_spec *spec, tri_error *err) {
+  const tri_shape *s = tri_model_shape(m);
+  if (spec->first < 0 || spec->last < spec->first || spec->last > s->n_layers)
+    return tri_status_fail(err, TRI_E_INVALID, "layers [%d, %d) are not within the model's %d", spec->first, spec->last, s->n_layers);
+  if (spec->context < 1 || spec->context > s->context)
+    return tri_status_fail(err, TRI_E_INVALID, "a context of %d is not between 1 and the model's %d", spec->context, s->context);
+  if (spec->slots < 1 || spec->max_rows < 1) return tri_status_fail(err, TRI_E_INVALID, "a stage needs at least one slot and one row");
+  return TRI_OK;
+}
+
+tri_status tri_stage_open(tri_stage **out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_stage_spec *spec,
+                          void (*progress)(void *, uint64_t, uint64_t), void *arg, tri_error *err) {
+  tri_status status = check_spec(m, spec, err);
+  if (status != TRI_OK) return status;
+  tri_stage *s = calloc(1, sizeof *s);
+  if (!s) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  s->model = m, s->k = k, s->pool = pool, s->spec = *spec, s->shape = *tri_model_shape(m);
+  status = make_buffers(s, err);
+  if (status == TRI_OK)
+    status = tri_kv_create(&s->kv, spec->last - spec->first, spec->slots, spec->context, (size_t)s->shape.n_kv * (size_t)s->shape.hd,
+                           spec->kv_type, err);
+  if (status == TRI_OK) status = pack_layers(s, progress, arg, err);
+  if (status == TRI_OK && spec->head) status = tri_head_open(s, err);
+  if (status != TRI_OK) return tri_stage_close(&s), status;
+  fill_rope(s);
+  *out = s;
+  return TRI_OK;
+}
+
+void tri_stage_close(tri_stage **stage) {
+  tri_stage *s = *stage;
+  if (!s) return;
+  for (int i = 0; s->layers && i < s->spec.last - s->spec.first; i++)
+    for (int j = 0; j < TRI_LINEARS; j++) tri_mem_free(&s->layers[i].linear[j].w);
+  tri_mem *buffers[] = {&s->acts.q, &s->qkv, &s->ctx, &s->gate, &s->up, &s->y, &s->norm, &s->scores};
+  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) tri_mem_free(buffers[i]);
+  free(s->layers), free(s->acts.s), free(s->acts.sum), free(s->rope_cos), free(s->rope_sin);
+  tri_head_close(s);
+  tri_kv_destroy(&s->kv);
+  free(s);
+  *stage = NULL;
+}
+
+const tri_stage_spec *tri_stage_get_spec(const tri_stage *s) { return &s->spec; }
+
+size_t tri_stage_kv_bytes(const tri_shape *shape, int32_t slots, int32_t context, tri_ftype kv_type) {
+  return tri_kv_bytes(1, slots, context, (size_t)shape->n_kv * (size_t)shape->hd, kv_type);
+}
+
+size_t tri_stage_bytes(const tri_stage *s) {
+  size_t layers = (size_t)(s->spec.last - s->spec.first);
+  size_t total = layers * (tri_model_layer_bytes(s->model) + tri_stage_kv_bytes(&s->shape, s->spec.slots, s->spec.context, s->spec.kv_type));
+  if (s->spec.head) total += tri_model_head_bytes(s->model) + s->logits.bytes;
+  const tri_mem *buffers[] = {&s->acts.q, &s->qkv, &s->ctx, &s->gate, &s->up, &s->y, &s->norm, &s->scores};
+  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) total += buffers[i]->bytes;
+  return total;
+}
+
+tri_status tri_stage_check_rows(const tri_stage *s, const tri_row *rows, int32_t n, tri_error *err) {
+  if (n < 1 || n > s->spec.max_rows) return tri_status_fail(err, TRI_E_INVALID, "%d rows are not between 1 and %d", n, s->spec.max_rows);
+  for (int32_t i = 0; i < n; i++) {
+    const tri_row *r = &rows[i];
+    if (r->slot < 0 || r->slot >= s->spec.slots) return tri_status_fail(err, TRI_E_INVALID, "row %d: slot %d of %d", i, r->slot, s->spec.slots);
+    if (r->pos < 0 || r->pos >= s->spec.context)
+      return tri_status_fail(err, TRI_E_INVALID, "row %d: position %d of %d", i, r->pos, s->spec.context);
+    if (r->token < 0 || r->token >= s->shape.vocab) return tri_status_fail(err, TRI_E_INVALID, "row %d: token %d of %d", i, r->token, s->shape.vocab);
+  }
+  return TRI_OK;
+}
+
+/* --- running --- */
+
+typedef struct run_job {
+  tri_stage *s;
+  const tri_row *rows;
+  size_t n;
+  float *hidden;
+} run_job;
+
+static void run_fn(void *arg, int thread, int threads) {
+  const run_job *job = arg;
+  tri_stage *s = job->s;
+  size_t d = (size_t)s->shape.d, first, last;
+  if (s->spec.embed) {
+    tri_pool_split(job->n, thread, threads, &first, &last);
+    for (size_t r = first; r < last; r++) tri_head_embed(s, job->rows[r].token, job->hidden + r * d);
+    tri_pool_barrier(s->pool, thread);
+  }
+  for (int i = 0; i < s->spec.last - s->spec.first; i++) {
+    tri_block_run(s, i, job->rows, job->n, job->hidden, thread, threads);
+    if (s->watch && thread == 0) s->watch(s->watch_arg, s->spec.first + i, job->hidden, (int32_t)job->n);
+    if (s->watch) tri_pool_barrier(s->pool, thread);
+  }
+}
+
+void tri_stage_run(tri_stage *s, const tri_row *rows, int32_t n, float *hidden) {
+  run_job job = {s, rows, (size_t)n, hidden};
+  tri_pool_run(s->pool, run_fn, &job);
+}
+
+void tri_stage_watch(tri_stage *s, void (*fn)(void *, int32_t, const float *, int32_t), void *arg) { s->watch = fn, s->watch_arg = arg; }

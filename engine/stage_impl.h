@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_ENGINE_STAGE_IMPL_H
+#define TRI_ENGINE_STAGE_IMPL_H
+#include "engine/kv.h"
+#include "engine/mem.h"
+#include "engine/stage.h"
+
+/* What stage.c (loading), block.c (a layer's forward pass) and head.c (norm and vocabulary matrix) share. */
+
+/* One ternary matrix [m, k] ready to run. */
+typedef struct tri_packed {
+  tri_mem w; /* R16 (kernels.h) */
+  size_t m, k;
+  float scale;
+} tri_packed;
+
+typedef struct tri_layer {
+  tri_packed linear[TRI_LINEARS];
+  const float *norm[TRI_NORMS]; /* in the model's mapping */
+} tri_layer;
+
+/* Rows quantised for a ternary matrix: panels of at most TRI_PANEL_ROWS rows, one after another. */
+typedef struct tri_acts {
+  tri_mem q;    /* int8; panel p starts at first_row(p) * kpad */
+  float *s;     /* [max_rows] scale of each row */
+  int32_t *sum; /* [max_rows] sum of each row's values */
+} tri_acts;
+
+struct tri_stage {
+  const tri_model *model;
+  const tri_kernels *k;
+  tri_pool *pool;
+  tri_stage_spec spec;
+  tri_shape shape;
+  tri_layer *layers; /* [last - first] */
+  tri_kv *kv;
+  float *rope_cos, *rope_sin; /* [context, hd/2] */
+  /* the head */
+  tri_mem head_q, head_d; /* Q8_0 only */
+  tri_q8 head_q8;
+  /* buffers, sized for max_rows (ld: columns of a row, a multiple of TRI_BLOCK_ROWS) */
+  tri_acts acts;
+  tri_mem qkv;   /* float [max_rows, qkv_ld]: q, k, v side by side */
+  tri_mem ctx;   /* float [max_rows, n_heads*hd]: attention's result */
+  tri_mem gate, up; /* float [max_rows, ffn_ld] */
+  tri_mem y;     /* float [max_rows, d_ld]: o_proj's and down_proj's result */
+  tri_mem norm;  /* float [threads, max(d, ffn, n_heads*hd)] */
+  tri_mem scores; /* float [threads, context] */
+  tri_mem logits; /* float [TRI_PANEL_ROWS, vocab_ld], Q8_0 head only */
+  size_t qkv_ld, ffn_ld, d_ld, norm_ld, vocab_ld;
+  void (*watch)(void *, int32_t, const float *, int32_t);
+  void *watch_arg;
+};
+
+/* Panels are of equal size as nearly as can be: 25 rows are 13 + 12, not 24 + 1. */
+static inline size_t tri_panel_count(size_t rows) { return (rows + TRI_PANEL_ROWS - 1) / TRI_PANEL_ROWS; }
+static inline size_t tri_panel_first(size_t rows, size_t panel) { return rows * panel / tri_panel_count(rows); }
+static inline size_t tri_panel_of(size_t rows, size_t row) {
+  size_t count = tri_panel_count(rows), p = row * count / rows;
+  while (tri_panel_first(rows, p + 1) <= row) p++;
+  return p;
+}
+
+/* Run layer `layer` (index within the stage) on every thread of the pool: called inside tri_pool_run. Ends with a barrier. */
+void tri_block_run(tri_stage *s, int layer, const tri_row *rows, size_t n, float *hidden, int thread, int threads);
+
+TRI_MUST_CHECK tri_status tri_head_open(tri_stage *s, tri_error *err);
+void tri_head_close(tri_stage *s);
+/* One row of the embedding as float32. */
+void tri_head_embed(const tri_stage *s, int32_t token, float *x);
+
+#endif
