@@ -34,12 +34,15 @@ typedef struct tri_sampler tri_sampler;
 TRI_MUST_CHECK tri_status tri_sampler_create(tri_sampler **out, size_t vocab, const tri_kernels *k, tri_error *err);
 void tri_sampler_destroy(tri_sampler **s);
 
-/* Order: repetition penalty, top-k, temperature, min-p, top-p, draw. Ties go to the lower id. NaN logits count as -inf.
- * logits [vocab] is read only; history holds the sequence's tokens so far (n of them), position the new token's. */
+/* Order: repetition penalty, top-k, temperature, min-p, top-p, draw. Ties go to the lower id. NaN logits count as -inf;
+ * if all are -inf the token is 0. top-k keeps the k largest, min-p those of at least min_p times the largest probability,
+ * top-p the fewest of the largest whose probabilities reach top_p. logits [vocab] is read only; history holds the
+ * sequence's tokens so far (n of them, ids out of range are passed over), position the new token's. *p has passed
+ * tri_sampler_check. */
 tri_sample tri_sampler_pick(tri_sampler *s, const tri_sampler_params *p, const float *logits, const int32_t *history, size_t n,
                             uint64_t position);
-/* log softmax(logits)[token] */
-float tri_sampler_logprob(const tri_sampler *s, const float *logits, int32_t token);
+/* log softmax(logits)[token]; -inf for a token out of range or without probability. Uses the scratch. */
+float tri_sampler_logprob(tri_sampler *s, const float *logits, int32_t token);
 /* Uniform in [0, 1) from (seed, position), 53 bits. */
 double tri_sampler_uniform(uint64_t seed, uint64_t position);
 

@@ -7,8 +7,10 @@
 
 typedef struct tri_tokenizer tri_tokenizer;
 
-/* Takes the vocab's contents over (zeroes *vocab) on success; on failure the caller still owns it. Strings must outlive
- * the tokenizer when vocab->arena is NULL. */
+enum { TRI_TOKENIZER_TEXT_BYTES = 16 << 20 }; /* longest text of one encode */
+
+/* Copies what it needs and frees the vocab (zeroes *vocab) on success; on failure the caller still owns it. TRI_E_FORMAT:
+ * a byte without a token, or a merge of tokens that don't exist. */
 TRI_MUST_CHECK tri_status tri_tokenizer_open(tri_tokenizer **out, tri_vocab *vocab, tri_error *err);
 void tri_tokenizer_close(tri_tokenizer **t);
 
@@ -19,8 +21,9 @@ typedef struct tri_ids {
 void tri_ids_free(tri_ids *ids);
 TRI_MUST_CHECK tri_status tri_ids_push(tri_ids *ids, int32_t id); /* TRI_E_NOMEM */
 
-/* Append the ids of `len` bytes of UTF-8 (invalid bytes are kept byte by byte). With `special`, added tokens such as
- * <|eot_id|> in the text become their ids; without, they are plain text. No BOS is added here. */
+/* Append the ids of `len` bytes of UTF-8 (invalid bytes are kept byte by byte, so that the pieces always join to the same
+ * bytes). With `special`, control tokens such as <|eot_id|> in the text become their ids; without, they are plain text.
+ * User-defined tokens are found in both cases. No BOS is added here. TRI_E_LIMIT: a text that is too long. */
 TRI_MUST_CHECK tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t len, bool special, tri_ids *out,
                                                tri_error *err);
 /* The bytes of one token; empty for control tokens unless `special`. Never fails: an id out of range is empty. */
