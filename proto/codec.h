@@ -113,6 +113,7 @@ typedef struct tri_msg {
     tri_msg_done done;
     struct { uint64_t job; } cancel;
     struct { uint32_t protocol; } status_request;
+    struct { char none; } status; /* all is in the payload */
   };
 } tri_msg;
 
