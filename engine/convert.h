@@ -6,17 +6,23 @@
 /* A Hugging Face folder (config.json, tokenizer.json, safetensors in one file or shards) -> GGUF. */
 
 typedef struct tri_convert_options {
-  uint32_t embedding_type; /* TRI_TYPE_F32, F16, BF16 or Q8_0, for embedding and untied head */
+  uint32_t embedding_type; /* TRI_TYPE_F32, F16, BF16 or Q8_0 (hidden_size % 32 == 0), for embedding and untied head */
   uint32_t linear_type;    /* TRI_TYPE_I2_S */
-  /* called with bytes done and in all; may be NULL */
+  /* Called often, with the bytes of tensor data done and in all, and the tensor at work; may be NULL. */
   void (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);
   void *progress_arg;
 } tri_convert_options;
 
+/* BitNetForCausalLM -> "bitnet-b1.58", LlamaForCausalLM with ternary linears -> "llama" (q and k rows interleaved for its
+ * adjacent-pair rotary, as llama.cpp's converter does). Packed uint8 linears keep their trits; float ones are rounded by
+ * absmean where config.json says that the model is a BitNet, and must be ternary already where it doesn't. All inputs are
+ * checked before anything is written; memory stays within the largest tensor. Without tokenizer.json: a warning in the
+ * log and a file without tokenizer. TRI_E_FORMAT, TRI_E_UNSUPPORTED, TRI_E_NOT_FOUND, TRI_E_INVALID (options), TRI_E_IO. */
 TRI_MUST_CHECK tri_status tri_convert_hf(const char *folder, const char *out_path, const tri_convert_options *o, tri_error *err);
 
 /* Random ternary weights at a real model's shape, for speed work: "bitnet-2b", "bitnet-3b", "llama3-8b".
- * Streamed: memory stays small. The seed fixes every byte. layers > 0 overrides the number of layers. */
+ * Streamed: memory stays small. The seed fixes every byte. layers > 0 overrides the number of layers. `o` serves for its
+ * progress only and may be NULL. Its tokenizer has one token a byte, so text works. */
 TRI_MUST_CHECK tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers, uint64_t seed,
                                             const tri_convert_options *o, tri_error *err);
 

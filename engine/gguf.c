@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/show.h"
+
 enum {
   GGUF_MAGIC = 0x46554747, /* "GGUF" read as a little-endian word */
   GGUF_VERSION = 3,
@@ -86,11 +88,6 @@ void tri_str_printable(tri_str s, char *out, size_t cap) {
   if (s.len >= cap && cap > 4) memcpy(out + n - 3, "...", 3);
 }
 
-/* A name made fit for a message: the text lives as long as the enclosing block. */
-enum { SHOWN = 72 };
-static const char *shown(tri_str s, char *out) { return tri_str_printable(s, out, SHOWN), out; }
-#define SHOW(s) shown((s), (char[SHOWN]){0})
-
 static tri_status truncated(const tri_gguf *g, const tri_cursor *c, const char *what, tri_error *err) {
   return tri_status_fail(err, TRI_E_FORMAT, "%s: the file ends inside %s (after byte %zu of %zu)", g->path,
                          what, c->pos, g->len);
@@ -118,16 +115,16 @@ static tri_status read_array(const tri_gguf *g, tri_cursor *c, tri_gguf_kv *kv, 
   if (c->failed) return truncated(g, c, "an array's header", err);
   if (kv->element_type == TRI_GGUF_ARRAY)
     return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: key %s is an array of arrays, which we don't read",
-                           g->path, SHOW(kv->key));
+                           g->path, TRI_SHOW(kv->key));
   size_t size = scalar_bytes(kv->element_type);
   if (!size && kv->element_type != TRI_GGUF_STRING)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: key %s: element type %u is unknown", g->path,
-                           SHOW(kv->key), kv->element_type);
+                           TRI_SHOW(kv->key), kv->element_type);
   size_t least = size ? size : MIN_STRING_BYTES;
   if (kv->count > tri_cursor_left(c) / least)
     return tri_status_fail(err, TRI_E_FORMAT,
                            "%s: key %s: %llu elements don't fit in the %zu bytes that are left", g->path,
-                           SHOW(kv->key), (unsigned long long)kv->count, tri_cursor_left(c));
+                           TRI_SHOW(kv->key), (unsigned long long)kv->count, tri_cursor_left(c));
   kv->data = g->data + c->pos;
   size_t start = c->pos;
   if (size)
@@ -155,15 +152,15 @@ static tri_status read_kv(const tri_gguf *g, tri_cursor *c, tri_gguf_kv *kv, tri
   } else if (size) {
     kv->data = tri_cursor_take(c, size), kv->bytes = size;
   } else {
-    return tri_status_fail(err, TRI_E_FORMAT, "%s: key %s: value type %u is unknown", g->path, SHOW(kv->key),
-                           kv->type);
+    return tri_status_fail(err, TRI_E_FORMAT, "%s: key %s: value type %u is unknown", g->path,
+                           TRI_SHOW(kv->key), kv->type);
   }
   if (c->failed)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: the file ends inside the value of key %s", g->path,
-                           SHOW(kv->key));
+                           TRI_SHOW(kv->key));
   if (kv->type == TRI_GGUF_BOOL && *kv->data > 1)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: key %s: a boolean of value %u; 0 or 1 expected", g->path,
-                           SHOW(kv->key), *kv->data);
+                           TRI_SHOW(kv->key), *kv->data);
   return TRI_OK;
 }
 
@@ -179,17 +176,17 @@ static tri_status read_tensor(const tri_gguf *g, tri_cursor *c, tri_gguf_tensor 
                            t->name.len, MAX_NAME);
   if (n_dims == 0 || n_dims > MAX_DIMS)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: %u dimensions; 1 to %d expected", g->path,
-                           SHOW(t->name), n_dims, MAX_DIMS);
+                           TRI_SHOW(t->name), n_dims, MAX_DIMS);
   uint64_t n = 1;
   t->n_dims = (int)n_dims;
   for (uint32_t i = 0; i < MAX_DIMS; i++) {
     t->dims[i] = i < n_dims ? tri_cursor_u64(c) : 1;
     if (t->dims[i] == 0 && !c->failed)
-      return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: dimension %u is 0", g->path, SHOW(t->name),
-                             i);
+      return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: dimension %u is 0", g->path,
+                             TRI_SHOW(t->name), i);
     if (__builtin_mul_overflow(n, t->dims[i], &n))
       return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: more elements than 64 bits can count",
-                             g->path, SHOW(t->name));
+                             g->path, TRI_SHOW(t->name));
   }
   t->type = tri_cursor_u32(c);
   *offset = tri_cursor_u64(c);
@@ -198,11 +195,11 @@ static tri_status read_tensor(const tri_gguf *g, tri_cursor *c, tri_gguf_tensor 
   if (find_type(t->type) && !tri_type_bytes(t->type, n, t->dims[0], &bytes))
     return tri_status_fail(err, TRI_E_FORMAT,
                            "%s: tensor %s: %llu elements in rows of %llu don't make whole blocks of %s",
-                           g->path, SHOW(t->name), (unsigned long long)n, (unsigned long long)t->dims[0],
+                           g->path, TRI_SHOW(t->name), (unsigned long long)n, (unsigned long long)t->dims[0],
                            tri_type_name(t->type));
   if (bytes > g->len)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: needs %llu bytes, the file has %zu in all",
-                           g->path, SHOW(t->name), (unsigned long long)bytes, g->len);
+                           g->path, TRI_SHOW(t->name), (unsigned long long)bytes, g->len);
   t->bytes = (size_t)bytes;
   return TRI_OK;
 }
@@ -212,13 +209,13 @@ static tri_status place_tensor(const tri_gguf *g, tri_gguf_tensor *t, uint64_t o
   if (offset % alignment)
     return tri_status_fail(err, TRI_E_FORMAT,
                            "%s: tensor %s: offset %llu is not a multiple of the alignment, %zu", g->path,
-                           SHOW(t->name), (unsigned long long)offset, alignment);
+                           TRI_SHOW(t->name), (unsigned long long)offset, alignment);
   size_t room = g->len - g->base;
   if (offset > room || t->bytes > room - (size_t)offset)
     return tri_status_fail(
         err, TRI_E_FORMAT,
         "%s: tensor %s: %zu bytes at offset %llu, beyond the %zu bytes of tensor data: a cut file?", g->path,
-        SHOW(t->name), t->bytes, (unsigned long long)offset, room);
+        TRI_SHOW(t->name), t->bytes, (unsigned long long)offset, room);
   t->data = g->data + g->base + offset;
   return TRI_OK;
 }
@@ -245,7 +242,7 @@ static tri_status make_index(const tri_gguf *g, const tri_str ***out, const void
   *out = index;
   for (size_t i = 1; i < n; i++)
     if (compare_str(index[i - 1], index[i]) == 0)
-      return tri_status_fail(err, TRI_E_FORMAT, "%s: %s %s stands twice", g->path, what, SHOW(*index[i]));
+      return tri_status_fail(err, TRI_E_FORMAT, "%s: %s %s stands twice", g->path, what, TRI_SHOW(*index[i]));
   return TRI_OK;
 }
 

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/convert_out.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Models of real shapes with random weights. Every value is a function of (seed, tensor, place), so the bytes
+ * don't depend on how they are cut into chunks. */
+
+static const struct dummy {
+  const char *name, *arch;
+  tri_shape shape;
+} dummies[] = {
+    {"bitnet-2b",
+     "bitnet-b1.58",
+     {.arch = TRI_ARCH_BITNET,
+      .gate = TRI_GATE_RELU2,
+      .sub_norms = true,
+      .neox = true,
+      .tied = true,
+      .d = 2560,
+      .n_layers = 30,
+      .n_heads = 20,
+      .n_kv = 5,
+      .hd = 128,
+      .ffn = 6912,
+      .vocab = 128256,
+      .context = 4096,
+      .eps = 1e-5f,
+      .rope_theta = 500000}},
+    {"bitnet-3b",
+     "bitnet",
+     {.arch = TRI_ARCH_BITNET,
+      .gate = TRI_GATE_SILU,
+      .sub_norms = true,
+      .neox = true,
+      .tied = true,
+      .d = 3200,
+      .n_layers = 26,
+      .n_heads = 32,
+      .n_kv = 32,
+      .hd = 100,
+      .ffn = 8640,
+      .vocab = 32002,
+      .context = 2048,
+      .eps = 1e-5f,
+      .rope_theta = 10000}},
+    {"llama3-8b",
+     "llama",
+     {.arch = TRI_ARCH_LLAMA,
+      .gate = TRI_GATE_SILU,
+      .d = 4096,
+      .n_layers = 32,
+      .n_heads = 32,
+      .n_kv = 8,
+      .hd = 128,
+      .ffn = 14336,
+      .vocab = 128256,
+      .context = 8192,
+      .eps = 1e-5f,
+      .rope_theta = 500000}},
+};
+
+/* The n-th output of splitmix64 (Steele, Lea, Flood 2014) from `key`. */
+static uint64_t random_at(uint64_t key, uint64_t n) {
+  uint64_t z = key + (n + 1) * 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+/* --- weights --- */
+
+enum { QUADS = 81 }; /* bytes of four codes 0, 1, 2 */
+
+static void fill_quads(uint8_t quads[QUADS]) {
+  for (int i = 0; i < QUADS; i++) quads[i] = (uint8_t)(i / 27 << 6 | i / 9 % 3 << 4 | i / 3 % 3 << 2 | i % 3);
+}
+
+/* Scale: of 2/3 variance a trit, so that sums over k keep the size of their inputs. */
+static tri_status write_linear(tri_convert_out *c, const tri_convert_tensor *t, uint64_t key, uint8_t *chunk,
+                               tri_error *err) {
+  uint8_t quads[QUADS];
+  tri_status status = TRI_OK;
+  uint64_t words = t->m * t->k / 16; /* four bytes of codes from one random number */
+  fill_quads(quads);
+  for (uint64_t at = 0; at < words && status == TRI_OK;) {
+    size_t n = words - at < TRI_CONVERT_CHUNK ? (size_t)(words - at) : TRI_CONVERT_CHUNK;
+    for (size_t i = 0; i < n; i++) {
+      uint64_t r = random_at(key, at + i);
+      for (int b = 0; b < 4; b++, r >>= 16) chunk[4 * i + (size_t)b] = quads[(r & 0xffff) * QUADS >> 16];
+    }
+    status = tri_convert_out_bytes(c, t, chunk, n * 4, err);
+    at += n;
+  }
+  return status == TRI_OK ? tri_convert_out_scale(c, t, 1 / sqrtf((float)t->k * 2 / 3), err) : status;
+}
+
+/* Near normal: the sum of four uniform numbers; variance 1. */
+static float normal_at(uint64_t key, uint64_t n) {
+  uint64_t r = random_at(key, n);
+  int32_t sum =
+      (int32_t)(r & 0xffff) + (int32_t)(r >> 16 & 0xffff) + (int32_t)(r >> 32 & 0xffff) + (int32_t)(r >> 48);
+  return (float)(sum - 2 * 0xffff) * (1.7320508f / 0xffff);
+}
+
+static tri_status write_floats(tri_convert_out *c, const tri_convert_tensor *t, uint64_t key, float *chunk,
+                               tri_error *err) {
+  tri_status status = TRI_OK;
+  for (uint64_t at = 0; at < t->m * t->k && status == TRI_OK;) {
+    uint64_t left = t->m * t->k - at;
+    size_t n = left < TRI_CONVERT_CHUNK ? (size_t)left : TRI_CONVERT_CHUNK;
+    for (size_t i = 0; i < n; i++) chunk[i] = t->vector ? 1 : 0.02f * normal_at(key, at + i);
+    status = tri_convert_out_floats(c, t, chunk, n, err);
+    at += n;
+  }
+  return status;
+}
+
+static tri_status write_all(tri_convert_out *c, const char *path, const tri_vocab *vocab, uint64_t seed,
+                            tri_error *err) {
+  float *chunk = malloc(TRI_CONVERT_CHUNK * sizeof *chunk);
+  if (!chunk) return tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", path);
+  tri_status status = tri_convert_out_begin(c, path, vocab, err);
+  if (status != TRI_OK) return free(chunk), status;
+  for (size_t i = 0; i < tri_convert_out_count(c) && status == TRI_OK; i++) {
+    tri_convert_tensor t = tri_convert_out_tensor(c, i);
+    uint64_t key = random_at(seed, i);
+    status = t.type == TRI_TYPE_I2_S ? write_linear(c, &t, key, (uint8_t *)chunk, err)
+                                     : write_floats(c, &t, key, chunk, err);
+  }
+  free(chunk);
+  return tri_convert_out_end(c, status, err);
+}
+
+/* --- tokenizer --- */
+
+/* A byte in GPT-2's alphabet: itself where it is printable, else the next free code point from U+0100
+ * (`spare`). */
+static size_t spell_byte(int byte, int *spare, char out[2]) {
+  bool itself = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte != 0xad);
+  int point = itself ? byte : (*spare)++;
+  if (point < 0x80) return out[0] = (char)point, 1;
+  out[0] = (char)(0xc0 | point >> 6), out[1] = (char)(0x80 | (point & 0x3f));
+  return 2;
+}
+
+/* One token a byte, BOS and EOS at the end, fillers between: any text works, at one token a byte. */
+static tri_status make_vocab(tri_vocab *v, size_t n, tri_error *err) {
+  enum { LONGEST = 24 };
+  char *text = malloc(n * LONGEST);
+  *v = (tri_vocab){
+      .n_tokens = n, .bos = (int32_t)n - 2, .eos = (int32_t)n - 1, .eot = -1, .add_bos = true, .arena = text};
+  v->pre = tri_vocab_pre((tri_str){"llama-bpe", 9}), v->ignore_merges = true;
+  v->tokens = calloc(n, sizeof *v->tokens), v->types = calloc(n, sizeof *v->types),
+  v->merges = calloc(1, sizeof *v->merges);
+  if (!text || !v->tokens || !v->types || !v->merges)
+    return tri_vocab_free(v), tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  int spare = 0x100;
+  for (size_t i = 0; i < n; i++, text += LONGEST) {
+    v->tokens[i].data = text, v->types[i] = i < 256     ? TRI_TOKEN_NORMAL
+                                            : i < n - 2 ? TRI_TOKEN_UNUSED
+                                                        : TRI_TOKEN_CONTROL;
+    if (i < 256)
+      v->tokens[i].len = spell_byte((int)i, &spare, text);
+    else if (i < n - 2)
+      v->tokens[i].len = (size_t)snprintf(text, LONGEST, "<|fill_%zu|>", i);
+    else
+      v->tokens[i].len = (size_t)snprintf(text, LONGEST, "<|%s_of_text|>", i == n - 2 ? "begin" : "end");
+  }
+  return TRI_OK;
+}
+
+tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers,
+                             uint64_t seed, const tri_convert_options *o, tri_error *err) {
+  const struct dummy *d = NULL;
+  for (size_t i = 0; i < sizeof dummies / sizeof *dummies; i++)
+    if (strcmp(shape, dummies[i].name) == 0) d = &dummies[i];
+  if (!d)
+    return tri_status_fail(err, TRI_E_INVALID,
+                           "no shape \"%s\"; known are bitnet-2b, bitnet-3b and llama3-8b", shape);
+  if (layers < 0 || layers > 1024)
+    return tri_status_fail(err, TRI_E_INVALID, "%d layers; 1 to 1024, or 0 for the shape's own, expected",
+                           layers);
+  tri_convert_out c = {.arch = d->arch, .shape = d->shape, .embedding_type = embedding_type, .options = o};
+  if (layers > 0) c.shape.n_layers = layers;
+  snprintf(c.name, sizeof c.name, "dummy %s, %d layers, seed %llu", d->name, c.shape.n_layers,
+           (unsigned long long)seed);
+  tri_vocab vocab;
+  tri_status status = make_vocab(&vocab, (size_t)c.shape.vocab, err);
+  if (status != TRI_OK) return status;
+  status = write_all(&c, out_path, &vocab, seed, err);
+  tri_vocab_free(&vocab);
+  return status;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_ENGINE_CONVERT_OUT_H
+#define TRI_ENGINE_CONVERT_OUT_H
+#include "engine/convert.h"
+#include "engine/model.h"
+#include "engine/vocab.h"
+
+/* Engine-internal: what a converted file holds and in which order, and writing it with progress. */
+
+typedef struct tri_convert_tensor {
+  char name[64];   /* "blk.0.attn_q.weight" */
+  char source[96]; /* what Hugging Face calls it: "model.layers.0.self_attn.q_proj.weight" */
+  uint32_t type;   /* I2_S for the linears, F32 for norms, the option's for embedding and head */
+  bool vector;     /* a norm: one dimension, [k] */
+  uint64_t m, k;   /* rows and columns; m = 1 for a norm */
+  uint64_t heads;  /* q and k: heads whose rows rotate in pairs; else 0 */
+  uint64_t bytes;
+} tri_convert_tensor;
+
+typedef struct tri_convert_out {
+  /* set by the caller, in a zeroed struct */
+  const char *arch; /* general.architecture; a literal */
+  char name[128];   /* general.name */
+  tri_shape shape;
+  uint32_t embedding_type;
+  const tri_convert_options *options; /* for its progress; may be NULL */
+  /* internal */
+  const tri_kernels *kernels;
+  tri_gguf_writer *writer;
+  uint8_t *encoded; /* scratch, TRI_CONVERT_CHUNK floats in any type */
+  uint64_t done, total;
+} tri_convert_out;
+
+enum { TRI_CONVERT_CHUNK = TRI_MAX_K }; /* most values that one call takes; a multiple of TRI_Q8_BLOCK */
+
+/* The tensors of a file in its order, [0, count). */
+size_t tri_convert_out_count(const tri_convert_out *c);
+tri_convert_tensor tri_convert_out_tensor(const tri_convert_out *c, size_t i);
+
+/* Check that the options and the shape can be written; open the file, write metadata and tensor table. vocab
+ * may be NULL. On failure nothing is left to free. */
+TRI_MUST_CHECK tri_status tri_convert_out_begin(tri_convert_out *c, const char *path, const tri_vocab *vocab,
+                                                tri_error *err);
+/* The next bytes of tensor t, as they will stand in the file. */
+TRI_MUST_CHECK tri_status tri_convert_out_bytes(tri_convert_out *c, const tri_convert_tensor *t,
+                                                const void *bytes, size_t len, tri_error *err);
+/* The next n <= TRI_CONVERT_CHUNK values of tensor t, in its type; n is a multiple of TRI_Q8_BLOCK for Q8_0.
+ */
+TRI_MUST_CHECK tri_status tri_convert_out_floats(tri_convert_out *c, const tri_convert_tensor *t,
+                                                 const float *x, size_t n, tri_error *err);
+/* What ends an I2_S tensor: its scale and 28 zero bytes. */
+TRI_MUST_CHECK tri_status tri_convert_out_scale(tri_convert_out *c, const tri_convert_tensor *t, float scale,
+                                                tri_error *err);
+/* Commit when `status` is TRI_OK, else drop what was written; frees in both cases. Returns the final status.
+ */
+TRI_MUST_CHECK tri_status tri_convert_out_end(tri_convert_out *c, tri_status status, tri_error *err);
+
+#endif
