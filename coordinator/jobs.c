@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/jobs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "proto/sampling.h"
+
+void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab) {
+  *j = (tri_jobs){.tokenizer = tokenizer, .context = context, .vocab = vocab, .next_id = 1, .longest_piece = 1};
+  for (size_t i = 0; tokenizer && i < tri_tokenizer_size(tokenizer); i++) {
+    size_t len = tri_tokenizer_piece(tokenizer, (int32_t)i, true).len;
+    if (len > j->longest_piece) j->longest_piece = len;
+  }
+}
+
+static void free_job(tri_job *job) {
+  tri_ids_free(&job->prompt);
+  tri_stream_close(&job->stream);
+  free(job);
+}
+
+void tri_jobs_free(tri_jobs *j) {
+  for (tri_job *job = j->first, *next; job; job = next) {
+    next = job->next;
+    free_job(job);
+  }
+  *j = (tri_jobs){0};
+}
+
+/* --- submit --- */
+
+static tri_status read_ids(tri_jobs *j, const tri_incoming *from, tri_ids *out, tri_error *err) {
+  size_t n = from->payload_len / sizeof(int32_t);
+  if (from->payload_len % sizeof(int32_t)) return tri_status_fail(err, TRI_E_INVALID, "prompt: %zu bytes are no whole number of ids", from->payload_len);
+  for (size_t i = 0; i < n && i <= j->context; i++) {
+    int32_t id;
+    memcpy(&id, from->payload + i * sizeof id, sizeof id);
+    if (id < 0 || (uint32_t)id >= j->vocab)
+      return tri_status_fail(err, TRI_E_INVALID, "prompt: id %d at %zu is not in the vocabulary of %u", id, i, j->vocab);
+    if (tri_ids_push(out, id) != TRI_OK) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the prompt");
+  }
+  return TRI_OK;
+}
+
+static tri_status too_long(const tri_jobs *j, tri_error *err) {
+  return tri_status_fail(err, TRI_E_INVALID, "prompt: longer than the context of %u tokens; shorten it or start the coordinator with a larger --context",
+                         j->context);
+}
+
+static tri_status read_text(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, tri_ids *out, tri_error *err) {
+  if (!j->tokenizer) return tri_status_fail(err, TRI_E_UNSUPPORTED, "prompt: the model file has no tokenizer; send token ids");
+  /* a token is at most that many bytes, so a longer text cannot fit and need not be tokenised */
+  if (from->payload_len / j->longest_piece > j->context) return too_long(j, err);
+  int32_t bos = tri_tokenizer_bos(j->tokenizer);
+  if (!m->no_bos && bos >= 0 && tri_tokenizer_adds_bos(j->tokenizer) && tri_ids_push(out, bos) != TRI_OK)
+    return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the prompt");
+  if (!from->payload_len) return TRI_OK;
+  return tri_tokenizer_encode(j->tokenizer, (const char *)from->payload, from->payload_len, m->special, out, err);
+}
+
+static tri_status check_options(const tri_msg_submit *m, tri_error *err) {
+  if (m->protocol != TRI_PROTOCOL)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "protocol: the client speaks %u, this coordinator %d (version %s)", m->protocol, TRI_PROTOCOL,
+                           TRIREME_VERSION);
+  if (m->want == TRI_WANT_NONE) return tri_status_fail(err, TRI_E_INVALID, "want: a job wants tokens, logits or scores");
+  if (m->want != TRI_WANT_SAMPLE) return TRI_OK;
+  if (m->predict == 0) return tri_status_fail(err, TRI_E_INVALID, "predict: 0 tokens are asked for");
+  tri_sampler_params p = tri_sampling_to_params(&m->sampling);
+  return tri_sampler_check(&p, err);
+}
+
+static tri_status check_length(const tri_jobs *j, tri_job *job, tri_error *err) {
+  size_t n = job->prompt.len, least = job->want == TRI_WANT_SCORE ? 2 : 1;
+  if (n < least) return tri_status_fail(err, TRI_E_INVALID, "prompt: %zu token(s), at least %zu are needed", n, least);
+  if (n > j->context || (job->want == TRI_WANT_SAMPLE && n == j->context)) return too_long(j, err);
+  if (job->want == TRI_WANT_LOGITS && n * sizeof(float) > TRI_JOBS_LOGITS_BYTES / j->vocab)
+    return tri_status_fail(err, TRI_E_LIMIT, "prompt: logits of %zu tokens are more than the %d MB that one job may ask for", n,
+                           TRI_JOBS_LOGITS_BYTES >> 20);
+  if (job->want == TRI_WANT_SAMPLE && job->predict > j->context - n) job->predict = j->context - (uint32_t)n;
+  if (j->held_tokens + n > TRI_JOBS_MAX_TOKENS)
+    return tri_status_fail(err, TRI_E_BUSY, "the queue's prompts are at their limit of %d tokens; try again later", TRI_JOBS_MAX_TOKENS);
+  return TRI_OK;
+}
+
+static tri_status open_stream(const tri_jobs *j, const tri_msg_submit *m, tri_job *job, tri_error *err) {
+  if (m->want != TRI_WANT_SAMPLE || !j->tokenizer) return TRI_OK;
+  const char *stops[TRI_MAX_STOPS];
+  for (uint32_t i = 0; i < m->n_stops; i++) stops[i] = m->stops[i];
+  return tri_stream_open(&job->stream, j->tokenizer, stops, m->n_stops, err);
+}
+
+static void append(tri_jobs *j, tri_job *job) {
+  if (j->last) j->last->next = job;
+  else j->first = job;
+  j->last = job;
+  j->queued++;
+  j->held_tokens += job->prompt.len;
+}
+
+tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, int64_t now_us, tri_job **out, uint32_t *ahead,
+                           tri_error *err) {
+  if (j->queued + j->running >= TRI_JOBS_MAX)
+    return tri_status_fail(err, TRI_E_BUSY, "the queue is full (%d jobs); try again later", TRI_JOBS_MAX);
+  tri_status status = check_options(m, err);
+  if (status != TRI_OK) return status;
+  tri_job *job = calloc(1, sizeof *job);
+  if (!job) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a job");
+  *job = (tri_job){.client = from->from, .want = m->want, .predict = m->predict, .ignore_end = m->ignore_end, .detach = m->detach,
+                   .sampling = m->sampling, .sends = !m->detach, .submitted_us = now_us};
+  memcpy(job->client_key, from->key, TRI_KEY_BYTES);
+  status = m->ids ? read_ids(j, from, &job->prompt, err) : read_text(j, m, from, &job->prompt, err);
+  if (status == TRI_OK) status = check_length(j, job, err);
+  if (status == TRI_OK) status = open_stream(j, m, job, err);
+  if (status != TRI_OK) return free_job(job), status;
+  job->id = j->next_id++;
+  *ahead = j->queued + j->running;
+  append(j, job);
+  *out = job;
+  return TRI_OK;
+}
+
+/* --- life --- */
+
+tri_job *tri_jobs_find(const tri_jobs *j, uint64_t id) {
+  for (tri_job *job = j->first; job; job = job->next)
+    if (job->id == id) return job;
+  return NULL;
+}
+
+static tri_job *first_in(const tri_jobs *j, tri_job_state state) {
+  tri_job *job = j->first;
+  while (job && job->state != state) job = job->next;
+  return job;
+}
+
+tri_job *tri_jobs_first_running(const tri_jobs *j) { return first_in(j, TRI_JOB_RUNNING); }
+
+tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us) {
+  tri_job *job = first_in(j, TRI_JOB_QUEUED);
+  if (!job) return NULL;
+  job->state = TRI_JOB_RUNNING;
+  job->started_us = now_us;
+  j->queued--, j->running++;
+  return job;
+}
+
+tri_status tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text) {
+  job->last_token = token;
+  job->generated++;
+  bool stopped = false;
+  if (!job->ignore_end && j->tokenizer && tri_tokenizer_is_end(j->tokenizer, token)) {
+    tri_jobs_end(j, job, TRI_DONE_END, NULL, now_us);
+    return TRI_OK;
+  }
+  tri_status status = job->stream ? tri_stream_push(job->stream, token, text, &stopped) : TRI_OK;
+  if (status != TRI_OK) return status;
+  if (stopped) tri_jobs_end(j, job, TRI_DONE_STOP, NULL, now_us);
+  else if (job->generated >= job->predict) tri_jobs_end(j, job, TRI_DONE_LENGTH, NULL, now_us);
+  return TRI_OK;
+}
+
+static double per_second(uint32_t n, int64_t us) { return us > 0 ? n * 1e6 / (double)us : 0; }
+
+void tri_jobs_end(tri_jobs *j, tri_job *job, tri_done_reason reason, const char *error, int64_t now_us) {
+  if (job->state == TRI_JOB_ENDED) return;
+  if (job->state == TRI_JOB_QUEUED) j->queued--;
+  else j->running--;
+  job->state = TRI_JOB_ENDED;
+  job->reason = reason;
+  job->ended_us = now_us;
+  if (error) snprintf(job->error, sizeof job->error, "%s", error);
+  if (reason == TRI_DONE_FAILED) j->ended_failed++;
+  else j->ended_ok++;
+  if (job->prefilled_us) {
+    j->prefill_per_s = per_second((uint32_t)job->prompt.len, job->prefilled_us - job->started_us);
+    if (job->generated > 1) j->decode_per_s = per_second(job->generated - 1, job->ended_us - job->prefilled_us);
+  }
+}
+
+void tri_jobs_done(const tri_job *job, tri_msg_done *out, tri_buf *text) {
+  int64_t started = job->started_us ? job->started_us : job->ended_us;
+  int64_t prefilled = job->prefilled_us ? job->prefilled_us : job->ended_us;
+  *out = (tri_msg_done){.job = job->id, .reason = job->reason, .prompt_tokens = (uint32_t)job->prompt.len, .tokens = job->generated,
+                        .queued_us = (uint64_t)(started - job->submitted_us), .prefill_us = (uint64_t)(prefilled - started),
+                        .decode_us = (uint64_t)(job->ended_us - prefilled)};
+  memcpy(out->error, job->error, sizeof out->error);
+  if (job->stream && tri_stream_finish(job->stream, text) != TRI_OK) text->failed = true;
+}
+
+void tri_jobs_remove(tri_jobs *j, tri_job **job) {
+  tri_job *before = NULL;
+  for (tri_job *at = j->first; at != *job; at = at->next) before = at;
+  if (before) before->next = (*job)->next;
+  else j->first = (*job)->next;
+  if (j->last == *job) j->last = before;
+  j->held_tokens -= (*job)->prompt.len;
+  free_job(*job);
+  *job = NULL;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_COORDINATOR_JOBS_H
+#define TRI_COORDINATOR_JOBS_H
+#include "base/buf.h"
+#include "engine/stream.h"
+#include "proto/codec.h"
+#include "proto/link.h"
+
+/* Jobs: what clients asked for, from acceptance to Done. Pure: no socket, no clock.
+ *
+ *   submit ──▶ QUEUED ──take──▶ RUNNING ──▶ ENDED (length, end token, stop string, cancelled, failed)
+ *                 └──────────── end ───────────▲ */
+
+enum {
+  TRI_JOBS_MAX = 1024,                /* queued and running */
+  TRI_JOBS_MAX_TOKENS = 16 << 20,     /* prompt tokens of all of them together: 64 MiB */
+  TRI_JOBS_LOGITS_BYTES = 256 << 20,  /* that one LOGITS job may ask for */
+};
+
+typedef enum tri_job_state { TRI_JOB_QUEUED, TRI_JOB_RUNNING, TRI_JOB_ENDED } tri_job_state;
+
+typedef struct tri_job {
+  struct tri_job *next; /* in the order of acceptance */
+  uint64_t id;
+  tri_job_state state;
+  /* who asked */
+  tri_peer client;
+  uint8_t client_key[TRI_KEY_BYTES];
+  /* what for */
+  tri_want want;
+  uint32_t predict; /* SAMPLE: tokens at most, already cut to the context */
+  bool ignore_end, detach;
+  tri_sampling sampling;
+  tri_ids prompt;
+  tri_stream *stream; /* SAMPLE */
+  /* how far */
+  uint32_t sent;      /* prompt rows in steps sent */
+  uint32_t done;      /* prompt rows whose results are here */
+  uint32_t generated;
+  int32_t last_token; /* of those generated */
+  bool awaiting;      /* a decode step is on its way */
+  bool sends;         /* the client is still there */
+  int64_t submitted_us, started_us, prefilled_us, ended_us; /* 0: not yet */
+  tri_done_reason reason;
+  char error[TRI_MAX_TEXT]; /* FAILED */
+} tri_job;
+
+typedef struct tri_jobs {
+  tri_job *first, *last;
+  uint32_t queued, running;
+  uint64_t held_tokens, next_id;
+  uint64_t ended_ok, ended_failed;
+  /* of the last job that generated or was scored */
+  double prefill_per_s, decode_per_s;
+  const tri_tokenizer *tokenizer; /* NULL: prompts come as ids only */
+  size_t longest_piece;           /* bytes */
+  uint32_t context, vocab;
+} tri_jobs;
+
+void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab);
+void tri_jobs_free(tri_jobs *j);
+
+/* Check, tokenise and queue. *ahead tells how many jobs are before it. TRI_E_PROTOCOL another protocol; TRI_E_INVALID a wrong
+ * option or prompt, or a prompt longer than the context; TRI_E_BUSY the queue is full. */
+TRI_MUST_CHECK tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, int64_t now_us, tri_job **out,
+                                          uint32_t *ahead, tri_error *err);
+tri_job *tri_jobs_find(const tri_jobs *j, uint64_t id);
+tri_job *tri_jobs_first_running(const tri_jobs *j); /* NULL if there is none */
+/* The next queued job, now running; NULL if there is none. */
+tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us);
+/* A sampled token: appends the text that may be shown to *text and ends the job when that is due. */
+TRI_MUST_CHECK tri_status tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text);
+/* End it, for a reason (FAILED: with a text); a second end changes nothing. */
+void tri_jobs_end(tri_jobs *j, tri_job *job, tri_done_reason reason, const char *error, int64_t now_us);
+/* The message for an ended job; appends the text that was held back to *text. */
+void tri_jobs_done(const tri_job *job, tri_msg_done *out, tri_buf *text);
+/* Forget an ended job and free it. */
+void tri_jobs_remove(tri_jobs *j, tri_job **job);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/test.h"
+#include "coordinator/jobs.h"
+
+#include <stdlib.h>
+
+enum { VOCAB = 100, CONTEXT = 16 };
+
+static tri_jobs jobs;
+static tri_job *job;
+static tri_error err;
+static uint32_t ahead;
+
+static int start(void **state) {
+  (void)state;
+  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB);
+  return 0;
+}
+static int stop(void **state) {
+  (void)state;
+  tri_jobs_free(&jobs);
+  return 0;
+}
+
+static tri_msg_submit request(tri_want want) {
+  return (tri_msg_submit){.protocol = TRI_PROTOCOL, .ids = true, .want = want, .predict = 4, .sampling = {.top_p = 1, .repeat_penalty = 1}};
+}
+
+static tri_status submit(const tri_msg_submit *m, const int32_t *ids, size_t n) {
+  tri_incoming from = {.payload = (const uint8_t *)ids, .payload_len = n * sizeof *ids};
+  return tri_jobs_submit(&jobs, m, &from, 10, &job, &ahead, &err);
+}
+
+static const int32_t some[CONTEXT + 1] = {1, 2, 3};
+
+static void refusals_say_what_is_wrong(void **state) {
+  (void)state;
+  tri_msg_submit m = request(TRI_WANT_SAMPLE);
+  assert_fails(submit(&m, some, CONTEXT), TRI_E_INVALID, err, "longer than the context of 16 tokens");
+  assert_fails(submit(&m, some, CONTEXT + 1), TRI_E_INVALID, err, "longer than the context");
+  assert_fails(submit(&m, some, 0), TRI_E_INVALID, err, "at least 1");
+  int32_t wild[] = {1, VOCAB};
+  assert_fails(submit(&m, wild, 2), TRI_E_INVALID, err, "id 100 at 1");
+  m.ids = false;
+  assert_fails(submit(&m, some, 1), TRI_E_UNSUPPORTED, err, "no tokenizer");
+  m = request(TRI_WANT_SAMPLE), m.predict = 0;
+  assert_fails(submit(&m, some, 1), TRI_E_INVALID, err, "predict");
+  m = request(TRI_WANT_SAMPLE), m.sampling.temperature = -1;
+  assert_fails(submit(&m, some, 1), TRI_E_INVALID, err, "temp");
+  m = request(TRI_WANT_SCORE);
+  assert_fails(submit(&m, some, 1), TRI_E_INVALID, err, "at least 2");
+  m = request(TRI_WANT_NONE);
+  assert_fails(submit(&m, some, 1), TRI_E_INVALID, err, "want");
+  m = request(TRI_WANT_SAMPLE), m.protocol = 9;
+  assert_fails(submit(&m, some, 1), TRI_E_PROTOCOL, err, "the client speaks 9");
+  tri_incoming odd = {.payload = (const uint8_t *)some, .payload_len = 7};
+  m = request(TRI_WANT_SAMPLE);
+  assert_fails(tri_jobs_submit(&jobs, &m, &odd, 10, &job, &ahead, &err), TRI_E_INVALID, err, "7 bytes");
+  assert_null(jobs.first);
+}
+
+static void the_queue_is_bounded_and_in_order(void **state) {
+  (void)state;
+  tri_msg_submit m = request(TRI_WANT_SAMPLE);
+  for (uint32_t i = 0; i < TRI_JOBS_MAX; i++) {
+    assert_ok(submit(&m, some, 3), err);
+    assert_int_equal(ahead, i);
+  }
+  assert_fails(submit(&m, some, 3), TRI_E_BUSY, err, "the queue is full");
+  tri_job *first = tri_jobs_take(&jobs, 20);
+  assert_int_equal(first->id, 1);
+  tri_jobs_end(&jobs, first, TRI_DONE_CANCELLED, NULL, 30);
+  tri_jobs_remove(&jobs, &first);
+  assert_ok(submit(&m, some, 3), err);
+  tri_job *cancelled = tri_jobs_find(&jobs, 2); /* still queued */
+  tri_jobs_end(&jobs, cancelled, TRI_DONE_CANCELLED, NULL, 30);
+  tri_jobs_remove(&jobs, &cancelled);
+  assert_int_equal(tri_jobs_take(&jobs, 40)->id, 3);
+  assert_int_equal(jobs.held_tokens, 3 * (TRI_JOBS_MAX - 1));
+}
+
+static void a_job_ends_at_its_length_or_the_contexts(void **state) {
+  (void)state;
+  tri_buf text = {0};
+  tri_msg_submit m = request(TRI_WANT_SAMPLE);
+  m.predict = 1000;
+  assert_ok(submit(&m, some, CONTEXT - 2), err);
+  assert_true(tri_jobs_take(&jobs, 20) == job);
+  assert_ok(tri_jobs_token(&jobs, job, 5, 30, &text), err);
+  assert_int_equal(job->state, TRI_JOB_RUNNING);
+  assert_ok(tri_jobs_token(&jobs, job, 6, 40, &text), err);
+  assert_int_equal(job->state, TRI_JOB_ENDED);
+  tri_msg_done done;
+  tri_jobs_done(job, &done, &text);
+  assert_int_equal(done.reason, TRI_DONE_LENGTH);
+  assert_int_equal(done.tokens, 2);
+  assert_int_equal(done.prompt_tokens, CONTEXT - 2);
+  assert_int_equal(done.queued_us, 10);
+  tri_jobs_end(&jobs, job, TRI_DONE_FAILED, "too late", 50); /* a second end changes nothing */
+  assert_int_equal(job->reason, TRI_DONE_LENGTH);
+  assert_int_equal(jobs.ended_ok, 1);
+  tri_buf_free(&text);
+}
+
+static void logits_are_limited_in_bytes(void **state) {
+  (void)state;
+  tri_jobs_init(&jobs, NULL, 1 << 16, 1 << 20);
+  int32_t *ids = calloc(65, sizeof *ids);
+  tri_msg_submit m = request(TRI_WANT_LOGITS);
+  assert_fails(submit(&m, ids, 65), TRI_E_LIMIT, err, "logits of 65 tokens");
+  assert_ok(submit(&m, ids, 64), err);
+  free(ids);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(refusals_say_what_is_wrong, start, stop),
+      cmocka_unit_test_setup_teardown(the_queue_is_bounded_and_in_order, start, stop),
+      cmocka_unit_test_setup_teardown(a_job_ends_at_its_length_or_the_contexts, start, stop),
+      cmocka_unit_test_setup_teardown(logits_are_limited_in_bytes, start, stop),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/test.h"
+#include "coordinator/scheduler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { VOCAB = 1000, CONTEXT = 600, MAX_ROWS = 64, STAGES = 3 };
+
+static tri_jobs jobs;
+static tri_scheduler scheduler;
+static tri_scheduler_action action;
+static tri_scheduler_output output;
+static tri_msg_result result;
+static tri_buf text;
+static tri_error err;
+static int64_t now_us;
+
+static int start(void **state) {
+  (void)state;
+  now_us = 1000;
+  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB);
+  tri_scheduler_init(&scheduler, &jobs, 1, MAX_ROWS, VOCAB);
+  tri_scheduler_start(&scheduler, 1, STAGES);
+  return 0;
+}
+
+static int stop(void **state) {
+  (void)state;
+  tri_jobs_free(&jobs);
+  tri_buf_free(&text);
+  return 0;
+}
+
+/* A prompt 1, 2, 3, … */
+static tri_job *submit(tri_want want, uint32_t n, uint32_t predict) {
+  int32_t ids[CONTEXT];
+  for (uint32_t i = 0; i < n; i++) ids[i] = (int32_t)i + 1;
+  tri_msg_submit m = {.protocol = TRI_PROTOCOL, .ids = true, .want = want, .predict = predict,
+                      .sampling = {.temperature = 0, .top_p = 1, .repeat_penalty = 1, .seed = 42}};
+  tri_incoming from = {.payload = (const uint8_t *)ids, .payload_len = n * sizeof *ids};
+  tri_job *job;
+  uint32_t ahead;
+  assert_ok(tri_jobs_submit(&jobs, &m, &from, now_us, &job, &ahead, &err), err);
+  return job;
+}
+
+static bool next(void) { return tri_scheduler_next(&scheduler, ++now_us, &action); }
+
+static tri_status answer(uint64_t id, uint32_t tokens, uint32_t logprobs, size_t payload) {
+  result = (tri_msg_result){.epoch = 1, .id = id, .n_tokens = tokens, .n_logprobs = logprobs, .tokens = {700}};
+  return tri_scheduler_result(&scheduler, &result, payload, ++now_us, &output, &text, &err);
+}
+
+static void prompts_flow_in_chunks_then_tokens_one_by_one(void **state) {
+  (void)state;
+  tri_job *job = submit(TRI_WANT_SAMPLE, 150, 3);
+  uint32_t at = 0;
+  for (int i = 0; i < STAGES + 1; i++) { /* 150 over 2 * 3 pieces, in whole panels: 48 + 48 + 48 + 6 */
+    assert_true(next());
+    const tri_run *run = &action.step.runs[0];
+    assert_int_equal(action.step.id, i + 1);
+    assert_int_equal(action.opens, i == 0);
+    assert_int_equal(run->pos, at);
+    assert_int_equal(run->count, i < 3 ? 48 : 6);
+    assert_int_equal(run->want, i < 3 ? TRI_WANT_NONE : TRI_WANT_SAMPLE);
+    assert_int_equal(action.step.tokens[0], at + 1);
+    at += run->count;
+    if (i == 0) assert_int_equal(action.open.sampling.seed, 42);
+  }
+  assert_false(next()); /* stages + 1 in flight */
+  for (uint64_t id = 1; id <= 3; id++) {
+    assert_ok(answer(id, 0, 0, 0), err);
+    assert_false(output.tells);
+    assert_false(next()); /* the prompt is out, its last result is not back */
+  }
+  for (uint32_t token = 0; token < 3; token++) {
+    assert_ok(answer(4 + token, 1, 1, 0), err);
+    assert_true(output.tells && output.job == job);
+    assert_int_equal(output.tokens.index, token);
+    assert_int_equal(output.tokens.tokens[0], 700);
+    if (token == 2) break;
+    assert_true(next());
+    assert_int_equal(action.step.runs[0].pos, 150 + token);
+    assert_int_equal(action.step.tokens[0], 700);
+    assert_false(action.opens);
+    assert_false(next());
+  }
+  assert_int_equal(job->state, TRI_JOB_ENDED);
+  assert_int_equal(job->reason, TRI_DONE_LENGTH);
+  assert_int_equal(job->generated, 3);
+  assert_true(jobs.prefill_per_s > 0 && jobs.decode_per_s > 0);
+}
+
+static void windows_follow_each_other_without_a_gap(void **state) {
+  (void)state;
+  tri_job *first = submit(TRI_WANT_SCORE, 60, 0), *second = submit(TRI_WANT_SCORE, 30, 0);
+  /* 60 over 6 pieces in whole panels: 24 + 24 + 12, then the second window at once */
+  const uint32_t counts[] = {24, 24, 12, 24}, scored[] = {24, 24, 11, 24};
+  for (int i = 0; i < 4; i++) {
+    assert_true(next());
+    assert_int_equal(action.step.runs[0].count, counts[i]);
+    assert_int_equal(action.step.runs[0].next, i == 0 ? 25 : i == 1 ? 49 : i == 2 ? -1 : 25);
+    assert_int_equal(action.opens, i == 0 || i == 3);
+  }
+  assert_int_equal(jobs.running, 2);
+  uint32_t at = 0;
+  for (uint64_t i = 0; i < 3; i++) {
+    assert_ok(answer(i + 1, 0, scored[i], 0), err);
+    assert_true(output.job == first && output.tells && !output.forwards);
+    assert_int_equal(output.tokens.index, at);
+    assert_int_equal(output.tokens.n_logprobs, scored[i]);
+    at += counts[i];
+  }
+  assert_int_equal(first->state, TRI_JOB_ENDED);
+  assert_ok(answer(4, 0, 24, 0), err);
+  assert_true(next());
+  assert_ok(answer(5, 0, 5, 0), err);
+  assert_true(output.job == second);
+  assert_int_equal(second->state, TRI_JOB_ENDED);
+}
+
+static void a_score_of_one_last_row_tells_nothing(void **state) {
+  (void)state;
+  tri_job *job = submit(TRI_WANT_SCORE, 25, 0);
+  assert_true(next() && next());
+  assert_ok(answer(1, 0, 24, 0), err);
+  assert_ok(answer(2, 0, 0, 0), err);
+  assert_false(output.tells);
+  assert_true(output.job == job && job->state == TRI_JOB_ENDED);
+}
+
+static void logits_come_in_bounded_pieces(void **state) {
+  (void)state;
+  tri_job *job = submit(TRI_WANT_LOGITS, 50, 0);
+  scheduler.stages = 1;
+  uint64_t id = 0;
+  for (uint32_t done = 0; done < 50;) {
+    assert_true(next());
+    uint32_t rows = action.step.runs[0].count;
+    assert_true(rows * VOCAB * 4 <= TRI_SCHEDULER_LOGITS_BYTES);
+    assert_ok(answer(++id, 0, 0, rows * VOCAB * 4), err);
+    assert_true(output.forwards);
+    done += rows;
+  }
+  assert_int_equal(job->state, TRI_JOB_ENDED);
+}
+
+static void a_cancelled_prompt_frees_its_slot_at_once(void **state) {
+  (void)state;
+  tri_job *first = submit(TRI_WANT_SAMPLE, 300, 3), *second = submit(TRI_WANT_SAMPLE, 1, 1);
+  assert_true(next() && next());
+  tri_jobs_end(&jobs, first, TRI_DONE_CANCELLED, NULL, now_us);
+  tri_jobs_remove(&jobs, &first);
+  assert_true(next());
+  assert_true(action.opens);
+  assert_int_equal(action.step.n_rows, 1);
+  assert_ok(answer(1, 0, 0, 0), err);
+  assert_null(output.job); /* nobody waits for it */
+  assert_ok(answer(2, 0, 0, 0), err);
+  assert_null(output.job);
+  assert_ok(answer(3, 1, 1, 0), err);
+  assert_true(output.job == second && second->state == TRI_JOB_ENDED);
+}
+
+static void several_slots_take_turns(void **state) {
+  (void)state;
+  tri_scheduler_init(&scheduler, &jobs, 2, MAX_ROWS, VOCAB);
+  tri_scheduler_start(&scheduler, 1, STAGES);
+  submit(TRI_WANT_SAMPLE, 1, 5), submit(TRI_WANT_SAMPLE, 1, 5), submit(TRI_WANT_SAMPLE, 1, 5);
+  assert_true(next());
+  assert_int_equal(action.step.runs[0].slot, 0);
+  assert_true(next());
+  assert_int_equal(action.step.runs[0].slot, 1);
+  assert_false(next()); /* both wait for a token, the third for a slot */
+  assert_ok(answer(1, 1, 1, 0), err);
+  assert_true(next());
+  assert_int_equal(action.step.runs[0].slot, 0);
+  assert_int_equal(action.step.runs[0].pos, 1);
+}
+
+static void results_that_do_not_fit_are_the_workers_fault(void **state) {
+  (void)state;
+  assert_fails(answer(1, 0, 0, 0), TRI_E_PROTOCOL, err, "none is in flight");
+  submit(TRI_WANT_SAMPLE, 1, 5);
+  assert_true(next());
+  assert_fails(answer(2, 1, 1, 0), TRI_E_PROTOCOL, err, "step 1 is due");
+  assert_fails(answer(1, 0, 0, 0), TRI_E_PROTOCOL, err, "has 0 tokens");
+  assert_fails(answer(1, 1, 1, 7), TRI_E_PROTOCOL, err, "7 bytes");
+  result = (tri_msg_result){.epoch = 1, .id = 1, .n_tokens = 1, .n_logprobs = 1, .tokens = {VOCAB}};
+  assert_fails(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), TRI_E_PROTOCOL, err, "not in the vocabulary");
+  assert_ok(answer(1, 1, 1, 0), err);
+}
+
+static void a_new_epoch_starts_clean_and_queued_jobs_survive(void **state) {
+  (void)state;
+  tri_job *first = submit(TRI_WANT_SAMPLE, 10, 5);
+  submit(TRI_WANT_SAMPLE, 20, 5);
+  assert_true(next());
+  tri_scheduler_stop(&scheduler);
+  assert_false(next());
+  assert_true(tri_jobs_first_running(&jobs) == first);
+  tri_jobs_end(&jobs, first, TRI_DONE_FAILED, "worker w2 is gone", now_us);
+  tri_jobs_remove(&jobs, &first);
+  assert_null(tri_jobs_first_running(&jobs));
+  tri_scheduler_start(&scheduler, 2, STAGES);
+  assert_true(next());
+  assert_int_equal(action.step.epoch, 2);
+  assert_int_equal(action.open.epoch, 2);
+  assert_int_equal(action.step.n_rows, 20);
+  assert_int_equal(jobs.ended_failed, 1);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(prompts_flow_in_chunks_then_tokens_one_by_one, start, stop),
+      cmocka_unit_test_setup_teardown(windows_follow_each_other_without_a_gap, start, stop),
+      cmocka_unit_test_setup_teardown(a_score_of_one_last_row_tells_nothing, start, stop),
+      cmocka_unit_test_setup_teardown(logits_come_in_bounded_pieces, start, stop),
+      cmocka_unit_test_setup_teardown(a_cancelled_prompt_frees_its_slot_at_once, start, stop),
+      cmocka_unit_test_setup_teardown(several_slots_take_turns, start, stop),
+      cmocka_unit_test_setup_teardown(results_that_do_not_fit_are_the_workers_fault, start, stop),
+      cmocka_unit_test_setup_teardown(a_new_epoch_starts_clean_and_queued_jobs_survive, start, stop),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
