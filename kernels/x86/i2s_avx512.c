@@ -9,15 +9,17 @@
 
 enum {
   LINE = 64,
-  LINES = 8,                 /* lines in a chunk */
-  FEW = 4,                   /* with so few rows, shifting the codes down costs more than it saves */
-  AHEAD = 24 * LINE * LINES, /* bytes read ahead: weights come from memory, once */
+  LINES = 8, /* lines in a chunk */
+  FEW = 4,   /* with so few rows, shifting the codes down costs more than it saves */
+  MANY = 16, /* most rows in one pass */
+  AHEAD = 3072,
 };
 
-/* The four activation bytes that stand at shift position p of line g of chunk c, in all 64 bytes. */
-INLINE __m512i spread(const int8_t *panel, size_t rows, size_t c, size_t g, size_t p, size_t row) {
+/* The four activation bytes that belong to shift position p of line g in chunk c, in all 16 lanes. q points at the
+ * row's first four bytes in a panel of `rows`. */
+INLINE __m512i spread(const int8_t *q, size_t rows, size_t c, size_t g, size_t p) {
   int four;
-  memcpy(&four, panel + ((c * 32 + p * LINES + g) * rows + row) * 4, 4);
+  memcpy(&four, q + (c * 32 + p * LINES + g) * rows * 4, 4);
   return _mm512_set1_epi32(four);
 }
 
@@ -33,13 +35,12 @@ INLINE void few_rows(const uint8_t *w, size_t chunks, const int8_t *panel, size_
 #pragma GCC unroll 8
     for (size_t g = 0; g < LINES; g++) {
       __m512i line = _mm512_load_si512(w + g * LINE);
-      _mm_prefetch((const char *)w + g * LINE + AHEAD, _MM_HINT_T0);
 #pragma GCC unroll 4
       for (size_t p = 0; p < 4; p++) {
         __m512i codes = _mm512_and_si512(line, mask[p]);
 #pragma GCC unroll 4
         for (size_t r = 0; r < rows; r++)
-          acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], codes, spread(panel, rows, c, g, p, r));
+          acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], codes, spread(panel + 4 * r, rows, c, g, p));
       }
     }
   }
@@ -50,44 +51,55 @@ INLINE void few_rows(const uint8_t *w, size_t chunks, const int8_t *panel, size_
   }
 }
 
-/* More rows: the codes of a line are brought down once and used by every row; one accumulator a row. */
-INLINE void many_rows(const uint8_t *w, size_t chunks, const int8_t *panel, size_t rows, int32_t *y, size_t ldy) {
+/* More rows: the codes of a line are brought down once and used by n rows from q on, of a panel of `rows`; one
+ * accumulator a row. */
+INLINE void many_rows(const uint8_t *w, size_t chunks, const int8_t *q, size_t rows, size_t n, int32_t *y,
+                      size_t ldy) {
   const __m512i three = _mm512_set1_epi8(3);
-  __m512i acc[TRI_PANEL_ROWS];
-  for (size_t r = 0; r < rows; r++) acc[r] = _mm512_setzero_si512();
+  __m512i acc[MANY];
+#pragma GCC unroll 16
+  for (size_t r = 0; r < n; r++) acc[r] = _mm512_setzero_si512();
   for (size_t c = 0; c < chunks; c++)
     for (size_t g = 0; g < LINES; g++, w += LINE) {
       __m512i line = _mm512_load_si512(w);
-      _mm_prefetch((const char *)w + AHEAD / 4, _MM_HINT_T0);
+      _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
 #pragma GCC unroll 4
       for (size_t p = 0; p < 4; p++) {
         __m512i codes = _mm512_and_si512(_mm512_srli_epi16(line, (unsigned)(6 - 2 * p)), three);
-#pragma GCC unroll 24
-        for (size_t r = 0; r < rows; r++)
-          acc[r] = _mm512_dpbusd_epi32(acc[r], codes, spread(panel, rows, c, g, p, r));
+#pragma GCC unroll 16
+        for (size_t r = 0; r < n; r++) acc[r] = _mm512_dpbusd_epi32(acc[r], codes, spread(q + 4 * r, rows, c, g, p));
       }
     }
-  for (size_t r = 0; r < rows; r++) _mm512_storeu_si512(y + r * ldy, acc[r]);
+#pragma GCC unroll 16
+  for (size_t r = 0; r < n; r++) _mm512_storeu_si512(y + r * ldy, acc[r]);
 }
 
 /* Every row count has its own loop, so that its accumulators are registers. */
 #define FEW_ROWS(n)                                                                                                \
-  case n: few_rows(w, chunks, panel, n, y, ldy); break;
+  case n: few_rows(w, chunks, q, n, y, ldy); break;
 #define MANY_ROWS(n)                                                                                               \
-  case n: many_rows(w, chunks, panel, n, y, ldy); break;
+  case n: many_rows(w, chunks, q, rows, n, y, ldy); break;
 
-static void one_block(const uint8_t *w, size_t chunks, const int8_t *panel, size_t rows, int32_t *y, size_t ldy) {
-  switch (rows) {
+/* n <= MANY rows from q on, of a panel of `rows`; n == rows if n <= FEW */
+static void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t rows, size_t n, int32_t *y,
+                      size_t ldy) {
+  switch (n) {
     FEW_ROWS(1) FEW_ROWS(2) FEW_ROWS(3) FEW_ROWS(4)
-    MANY_ROWS(5) MANY_ROWS(6) MANY_ROWS(7) MANY_ROWS(8) MANY_ROWS(9) MANY_ROWS(10) MANY_ROWS(11) MANY_ROWS(12)
-    MANY_ROWS(13) MANY_ROWS(14) MANY_ROWS(15) MANY_ROWS(16) MANY_ROWS(17) MANY_ROWS(18) MANY_ROWS(19) MANY_ROWS(20)
-    MANY_ROWS(21) MANY_ROWS(22) MANY_ROWS(23) MANY_ROWS(24)
+    MANY_ROWS(5) MANY_ROWS(6) MANY_ROWS(7) MANY_ROWS(8) MANY_ROWS(9) MANY_ROWS(10)
+    MANY_ROWS(11) MANY_ROWS(12) MANY_ROWS(13) MANY_ROWS(14) MANY_ROWS(15) MANY_ROWS(16)
   }
 }
 
+/* Row blocks go one by one: a single ascending stream is what the hardware prefetcher likes best. With few rows, when
+ * memory is the limit, software prefetch only disturbs it (measured); with many it hides what is left. More than MANY rows take two passes over a block: the second
+ * finds it in cache, and both keep their accumulators in registers where 24 would spill. */
 void tri_i2s_avx512_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
                          size_t block_last, int32_t *y, size_t ldy) {
-  size_t chunks = tri_round_up(k, TRI_K_ALIGN) / TRI_K_ALIGN;
-  for (size_t block = block_first; block < block_last; block++)
-    one_block(w + block * chunks * LINES * LINE, chunks, panel, rows, y + block * TRI_BLOCK_ROWS, ldy);
+  size_t chunks = tri_round_up(k, TRI_K_ALIGN) / TRI_K_ALIGN, first = rows > MANY ? (rows + 1) / 2 : rows;
+  for (size_t block = block_first; block < block_last; block++) {
+    const uint8_t *lines = w + block * chunks * LINES * LINE;
+    int32_t *out = y + block * TRI_BLOCK_ROWS;
+    one_block(lines, chunks, panel, rows, first, out, ldy);
+    if (first < rows) one_block(lines, chunks, panel + 4 * first, rows, rows - first, out + first * ldy, ldy);
+  }
 }

@@ -25,7 +25,7 @@ INLINE void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
   for (size_t c = 0; c < chunks; c++, q += TRI_K_ALIGN * rows)
     for (size_t g = 0; g < LINES; g++, w += LINE) {
       __m256i left = _mm256_load_si256((const __m256i *)w), right = _mm256_load_si256((const __m256i *)(w + 32));
-      _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
+      if (n > 2) _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0); /* with fewer, memory is the limit */
 #pragma GCC unroll 4
       for (size_t p = 0; p < 4; p++) {
         __m256i codes_left = _mm256_and_si256(_mm256_srli_epi16(left, (int)(6 - 2 * p)), three);

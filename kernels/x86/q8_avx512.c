@@ -11,7 +11,6 @@ enum {
   LINE = 64,
   GROUP_BYTES = 512, /* weights of one group of 32 values for 16 rows */
   GROUP = 8,         /* activation rows at a time: their int32 and float sums must be registers */
-  AHEAD = 4096,
 };
 
 /* -128 * (sum of the group's values) for each of n <= 16 rows of q, of a panel of `rows`. */
@@ -39,7 +38,6 @@ INLINE void one_block(const int8_t *w, const float *d, size_t groups, const int8
 #pragma GCC unroll 8
     for (size_t g = 0; g < 8; g++) {
       __m512i line = _mm512_xor_si512(_mm512_load_si512(w + g * LINE), flip);
-      _mm_prefetch((const char *)w + AHEAD + g * LINE, _MM_HINT_T0);
 #pragma GCC unroll 8
       for (size_t r = 0; r < n; r++) {
         int four;
