@@ -72,7 +72,7 @@ typedef struct tri_incoming {
   tri_peer from;                 /* listening control links */
   uint8_t key[TRI_KEY_BYTES];    /* the sender's proven key (listening links only) */
   char address[64];              /* the sender's IP address (listening links only) */
-  const uint8_t *payload;        /* valid until the next tri_link_recv on this link; NULL without one; aligned to 8 bytes */
+  const uint8_t *payload;        /* valid until the next tri_link_recv on this link; NULL without one; not aligned: memcpy */
   size_t payload_len;
 } tri_incoming;
 

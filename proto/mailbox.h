@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_PROTO_MAILBOX_H
 #define TRI_PROTO_MAILBOX_H
-#include <stdbool.h>
+#include <stddef.h>
 #include "base/status.h"
 
 /* A bounded queue of pointers between threads, with an eventfd so that a loop can poll the receiving end. Order is kept. */
