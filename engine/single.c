@@ -45,8 +45,9 @@ tri_status tri_single_open(tri_single *out, const char *path, const tri_single_o
                            .context = o->context && o->context < shape->context ? o->context : shape->context,
                            .max_rows = o->max_rows ? o->max_rows : 256, .kv_type = o->kv_type};
     status = tri_stage_open(&s.stage, s.model, s.kernels, s.pool, &spec, o->progress, o->progress_arg, err);
-    if (status == TRI_OK && !(s.hidden = malloc((size_t)spec.max_rows * (size_t)shape->d * sizeof(float))))
-      status = tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+    s.hidden = malloc((size_t)spec.max_rows * (size_t)shape->d * sizeof *s.hidden);
+    s.rows = malloc((size_t)spec.max_rows * sizeof *s.rows);
+    if (status == TRI_OK && (!s.hidden || !s.rows)) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   }
   if (status != TRI_OK) return tri_single_close(&s), status;
   *out = s;
@@ -54,7 +55,7 @@ tri_status tri_single_open(tri_single *out, const char *path, const tri_single_o
 }
 
 void tri_single_close(tri_single *s) {
-  free(s->hidden);
+  free(s->hidden), free(s->rows);
   tri_stage_close(&s->stage);
   tri_pool_destroy(&s->pool);
   tri_model_close(&s->model);
@@ -62,12 +63,11 @@ void tri_single_close(tri_single *s) {
 }
 
 static tri_status run_chunk(tri_single *s, int32_t slot, int32_t pos, const int32_t *tokens, size_t n, tri_error *err) {
-  tri_row rows[TRI_PANEL_ROWS], *list = n <= TRI_PANEL_ROWS ? rows : malloc(n * sizeof *list);
-  if (!list) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  for (size_t i = 0; i < n; i++) list[i] = (tri_row){slot, pos + (int32_t)i, tokens[i]};
-  tri_status status = tri_stage_check_rows(s->stage, list, (int32_t)n, err);
-  if (status == TRI_OK) tri_stage_run(s->stage, list, (int32_t)n, s->hidden);
-  if (list != rows) free(list);
+  if (n < 1 || n > (size_t)tri_stage_get_spec(s->stage)->max_rows)
+    return tri_status_fail(err, TRI_E_INVALID, "%zu rows are not between 1 and %d", n, tri_stage_get_spec(s->stage)->max_rows);
+  for (size_t i = 0; i < n; i++) s->rows[i] = (tri_row){slot, pos + (int32_t)i, tokens[i]};
+  tri_status status = tri_stage_check_rows(s->stage, s->rows, (int32_t)n, err);
+  if (status == TRI_OK) tri_stage_run(s->stage, s->rows, (int32_t)n, s->hidden);
   return status;
 }
 

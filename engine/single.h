@@ -21,7 +21,8 @@ typedef struct tri_single {
   const tri_kernels *kernels;
   tri_pool *pool;
   tri_stage *stage;
-  float *hidden; /* [max_rows, d] */
+  float *hidden;  /* [max_rows, d] */
+  tri_row *rows;  /* [max_rows] */
 } tri_single;
 
 TRI_MUST_CHECK tri_status tri_single_open(tri_single *out, const char *path, const tri_single_options *o, tri_error *err);

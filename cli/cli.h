@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_CLI_CLI_H
+#define TRI_CLI_CLI_H
+#include <stdbool.h>
+#include <stdio.h>
+#include "base/args.h"
+#include "base/status.h"
+#include "engine/single.h"
+
+/* One file a subcommand; each takes the arguments from its own name on and returns the process' exit code. */
+int tri_cli_run(int argc, char **argv);
+int tri_cli_eval(int argc, char **argv);
+int tri_cli_bench(int argc, char **argv);
+int tri_cli_inspect(int argc, char **argv);
+int tri_cli_convert(int argc, char **argv);
+int tri_cli_make_dummy(int argc, char **argv);
+int tri_cli_keygen(int argc, char **argv);
+int tri_cli_keys(int argc, char **argv);
+int tri_cli_local(int argc, char **argv);
+int tri_cli_submit(int argc, char **argv);
+int tri_cli_status(int argc, char **argv);
+
+/* Print "trireme: TEXT" on stderr and return the exit code for the error's status. */
+int tri_cli_fail(const tri_error *err);
+/* Parse by the table. True: go on. False: end with *exit_code (help was shown, or an error was printed).
+ * positionals: how many the command takes at least and at most; they stand in argv[1..]. */
+bool tri_cli_parse(const tri_args_spec *spec, int argc, char **argv, int min_positionals, int max_positionals, int *positionals,
+                   int *exit_code);
+
+TRI_MUST_CHECK tri_status tri_cli_kv_type(const char *name, tri_ftype *out, tri_error *err); /* "f16", "f32" */
+/* "f32", "f16", "bf16", "q8_0" → a tri_type for embeddings and heads */
+TRI_MUST_CHECK tri_status tri_cli_matrix_type(const char *name, uint32_t *out, tri_error *err);
+/* "1,2,8" → numbers in [1, most]; *n of at most `cap` */
+TRI_MUST_CHECK tri_status tri_cli_int_list(const char *option, const char *text, int64_t most, int64_t *out, int *n, int cap, tri_error *err);
+
+/* A line on stderr for work that takes longer than a second: bar, amount, rate, time left. Only on a terminal. */
+typedef struct tri_progress {
+  const char *label;
+  int64_t start_ms, shown_ms;
+  bool drawn;
+} tri_progress;
+tri_progress tri_progress_begin(const char *label);
+/* matches the engine's callbacks: arg is the tri_progress */
+void tri_progress_update(void *arg, uint64_t done, uint64_t total);
+void tri_progress_end(tri_progress *p);
+
+/* "1.2 GB", "340 MB", "12 kB" (powers of 1000) */
+const char *tri_cli_bytes(char out[24], double bytes);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+#include <sys/stat.h>
+#include "cli/cli.h"
+#include "engine/convert.h"
+
+static const char *out_path, *type_name = "i2_s", *embedding_name = "f16", *shape_name;
+static int64_t layers, seed = 1;
+
+static void on_progress(void *arg, uint64_t done, uint64_t total, const char *tensor) {
+  (void)tensor;
+  tri_progress_update(arg, done, total);
+}
+
+/* What both commands share: the output's path and type are needed, progress is shown, the result's size is told. */
+static int write_model(tri_status (*make)(const tri_convert_options *o, const char *source, tri_error *err), const char *source) {
+  tri_error err;
+  uint32_t embedding_type;
+  if (!out_path) return tri_status_fail(&err, TRI_E_INVALID, "an output file is needed: -o FILE"), tri_cli_fail(&err);
+  if (strcmp(type_name, "i2_s") != 0)
+    return tri_status_fail(&err, TRI_E_INVALID, "--type %s: ternary weights are written as i2_s", type_name), tri_cli_fail(&err);
+  if (tri_cli_matrix_type(embedding_name, &embedding_type, &err) != TRI_OK) return tri_cli_fail(&err);
+  tri_progress progress = tri_progress_begin("writing");
+  tri_convert_options o = {.embedding_type = embedding_type, .linear_type = TRI_TYPE_I2_S, .progress = on_progress, .progress_arg = &progress};
+  tri_status status = make(&o, source, &err);
+  tri_progress_end(&progress);
+  if (status != TRI_OK) return tri_cli_fail(&err);
+  struct stat st;
+  char size[24];
+  if (stat(out_path, &st) == 0) printf("%s  %s\n", out_path, tri_cli_bytes(size, (double)st.st_size));
+  return 0;
+}
+
+static tri_status make_converted(const tri_convert_options *o, const char *source, tri_error *err) {
+  return tri_convert_hf(source, out_path, o, err);
+}
+static tri_status make_dummy(const tri_convert_options *o, const char *source, tri_error *err) {
+  return tri_convert_dummy(source, out_path, o->embedding_type, (int)layers, (uint64_t)seed, o, err);
+}
+
+#define OUT_ARG {"out", 'o', TRI_ARG_STRING, &out_path, "FILE", "The GGUF file to write; it appears whole or not at all.", 0, 0}
+#define EMBEDDING_ARG                                                                                                            \
+  {"embedding-type", 0, TRI_ARG_STRING, &embedding_name, "TYPE", "Type of embedding and head: f32, f16, bf16 or q8_0 (default f16).", 0, 0}
+
+int tri_cli_convert(int argc, char **argv) {
+  static const tri_arg args[] = {
+      OUT_ARG,
+      {"type", 0, TRI_ARG_STRING, &type_name, "TYPE", "Type of the ternary weights: i2_s (default).", 0, 0},
+      EMBEDDING_ARG,
+  };
+  static const tri_args_spec spec = {
+      "trireme convert", "Make a GGUF model from a Hugging Face folder (config.json, tokenizer.json, safetensors).", "HF_DIR -o FILE [options]",
+      "  trireme convert ~/bitnet-b1.58-2B-4T -o bitnet-2b.gguf --type i2_s\n"
+      "  trireme convert story-bitnet -o story.gguf --embedding-type q8_0\n",
+      args, sizeof args / sizeof *args};
+  int code;
+  if (!tri_cli_parse(&spec, argc, argv, 1, 1, NULL, &code)) return code;
+  return write_model(make_converted, argv[1]);
+}
+
+int tri_cli_make_dummy(int argc, char **argv) {
+  static const tri_arg args[] = {
+      OUT_ARG,
+      {"shape", 0, TRI_ARG_STRING, &shape_name, "NAME", "bitnet-2b, bitnet-3b or llama3-8b.", 0, 0},
+      EMBEDDING_ARG,
+      {"layers", 0, TRI_ARG_INT, &layers, "N", "Another number of layers than the real model's.", 1, 1024},
+      {"seed", 0, TRI_ARG_INT, &seed, "N", "The same seed gives the same file (default 1).", 0, 9e15},
+  };
+  static const tri_args_spec spec = {"trireme make-dummy", "Make a model of random ternary weights at a real model's shape, for speed work.",
+                                     "--shape NAME -o FILE [options]",
+                                     "  trireme make-dummy --shape llama3-8b -o /tmp/8b.gguf\n"
+                                     "  trireme make-dummy --shape bitnet-2b --layers 4 -o /tmp/small.gguf\n",
+                                     args, sizeof args / sizeof *args};
+  int code;
+  tri_error err;
+  if (!tri_cli_parse(&spec, argc, argv, 0, 0, NULL, &code)) return code;
+  if (!shape_name) return tri_status_fail(&err, TRI_E_INVALID, "a shape is needed: --shape bitnet-2b, bitnet-3b or llama3-8b"), tri_cli_fail(&err);
+  return write_model(make_dummy, shape_name);
+}

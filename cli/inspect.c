@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli/cli.h"
+
+static bool as_json, only_meta;
+static const tri_arg args[] = {
+    {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
+    {"no-tensors", 0, TRI_ARG_FLAG, &only_meta, NULL, "Leave the tensor table out.", 0, 0},
+};
+static const tri_args_spec spec = {"trireme inspect", "Show a model file's metadata, tensors and sizes.", "FILE [options]",
+                                   "  trireme inspect models/story-bitnet.gguf\n  trireme inspect --json model.gguf | jq .metadata\n", args,
+                                   sizeof args / sizeof *args};
+
+enum { SHOWN_ELEMENTS = 3 };
+
+static json_t *string_of(const char *data, size_t len) {
+  json_t *s = json_stringn(data, len);
+  return s ? s : json_string("(not UTF-8)");
+}
+
+/* One scalar at p; strings are handled by the caller. */
+static json_t *scalar_of(uint32_t type, const uint8_t *p) {
+  tri_cursor c = tri_cursor_over(p, 8);
+  switch (type) {
+  case TRI_GGUF_U8: return json_integer(tri_cursor_u8(&c));
+  case TRI_GGUF_I8: return json_integer((int8_t)tri_cursor_u8(&c));
+  case TRI_GGUF_U16: return json_integer(tri_cursor_u16(&c));
+  case TRI_GGUF_I16: return json_integer((int16_t)tri_cursor_u16(&c));
+  case TRI_GGUF_U32: return json_integer(tri_cursor_u32(&c));
+  case TRI_GGUF_I32: return json_integer((int32_t)tri_cursor_u32(&c));
+  case TRI_GGUF_F32: return json_real((double)tri_cursor_f32(&c));
+  case TRI_GGUF_BOOL: return json_boolean(tri_cursor_u8(&c) != 0);
+  case TRI_GGUF_U64:
+  case TRI_GGUF_I64: return json_integer((json_int_t)tri_cursor_u64(&c));
+  case TRI_GGUF_F64: {
+    double v;
+    tri_cursor_copy(&c, &v, sizeof v);
+    return json_real(v);
+  }
+  default: return json_null();
+  }
+}
+
+static size_t scalar_bytes(uint32_t type) {
+  static const uint8_t sizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+  return type < sizeof sizes ? sizes[type] : 0;
+}
+
+static json_t *value_of(const tri_gguf_kv *kv) {
+  if (kv->type == TRI_GGUF_STRING) return string_of((const char *)kv->data, kv->bytes);
+  if (kv->type != TRI_GGUF_ARRAY) {
+    uint8_t padded[8] = {0};
+    memcpy(padded, kv->data, kv->bytes < 8 ? kv->bytes : 8);
+    return scalar_of(kv->type, padded);
+  }
+  json_t *first = json_array();
+  size_t pos = 0, size = scalar_bytes(kv->element_type);
+  tri_str s;
+  for (uint64_t i = 0; i < kv->count && i < SHOWN_ELEMENTS; i++) {
+    if (kv->element_type == TRI_GGUF_STRING) {
+      if (!tri_gguf_next_str(kv, &pos, &s)) break;
+      json_array_append_new(first, string_of(s.data, s.len));
+    } else {
+      uint8_t padded[8] = {0};
+      memcpy(padded, kv->data + i * size, size);
+      json_array_append_new(first, scalar_of(kv->element_type, padded));
+    }
+  }
+  return json_pack("{s:I, s:o}", "count", (json_int_t)kv->count, "first", first);
+}
+
+static json_t *describe(const tri_gguf *g) {
+  json_t *meta = json_object(), *tensors = json_array();
+  for (size_t i = 0; i < tri_gguf_kv_count(g); i++) {
+    const tri_gguf_kv *kv = tri_gguf_kv_at(g, i);
+    char key[256];
+    snprintf(key, sizeof key, "%.*s", (int)kv->key.len, kv->key.data);
+    json_object_set_new(meta, key, value_of(kv));
+  }
+  for (size_t i = 0; i < tri_gguf_tensor_count(g); i++) {
+    const tri_gguf_tensor *t = tri_gguf_tensor_at(g, i);
+    json_t *dims = json_array();
+    for (int d = t->n_dims - 1; d >= 0; d--) json_array_append_new(dims, json_integer((json_int_t)t->dims[d]));
+    json_array_append_new(tensors, json_pack("{s:o, s:s, s:I, s:o, s:I}", "name", string_of(t->name.data, t->name.len), "type",
+                                             tri_type_name(t->type), "type_number", (json_int_t)t->type, "shape", dims, "bytes",
+                                             (json_int_t)t->bytes));
+  }
+  return json_pack("{s:s, s:I, s:o, s:o}", "file", tri_gguf_path(g), "bytes", (json_int_t)tri_gguf_file_bytes(g), "metadata", meta, "tensors",
+                   tensors);
+}
+
+static void print_text(const tri_gguf *g, json_t *doc) {
+  char size[24];
+  printf("%s  %s, %zu keys, %zu tensors\n\n", tri_gguf_path(g), tri_cli_bytes(size, (double)tri_gguf_file_bytes(g)), tri_gguf_kv_count(g),
+         tri_gguf_tensor_count(g));
+  const char *key;
+  json_t *value;
+  json_object_foreach(json_object_get(doc, "metadata"), key, value) {
+    char *text = json_dumps(json_is_object(value) ? json_object_get(value, "first") : value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(8));
+    if (json_is_object(value)) printf("%-44s %lld of %s…\n", key, json_integer_value(json_object_get(value, "count")), text ? text : "?");
+    else printf("%-44s %.200s\n", key, text ? text : "?");
+    free(text);
+  }
+  if (only_meta) return;
+  printf("\n%-40s %-8s %-20s %s\n", "tensor", "type", "shape", "bytes");
+  for (size_t i = 0; i < tri_gguf_tensor_count(g); i++) {
+    const tri_gguf_tensor *t = tri_gguf_tensor_at(g, i);
+    char shape[64] = "";
+    for (int d = t->n_dims - 1, n = 0; d >= 0; d--) n += snprintf(shape + n, sizeof shape - (size_t)n, d ? "%llu x " : "%llu", (unsigned long long)t->dims[d]);
+    printf("%-40.*s %-8s %-20s %12zu\n", (int)t->name.len, t->name.data, tri_type_name(t->type), shape, t->bytes);
+  }
+}
+
+int tri_cli_inspect(int argc, char **argv) {
+  int code;
+  if (!tri_cli_parse(&spec, argc, argv, 1, 1, NULL, &code)) return code;
+  tri_error err;
+  tri_gguf *g;
+  if (tri_gguf_open(&g, argv[1], &err) != TRI_OK) return tri_cli_fail(&err);
+  json_t *doc = describe(g);
+  if (doc && as_json) json_dumpf(doc, stdout, JSON_INDENT(2)), putchar('\n');
+  else if (doc) print_text(g, doc);
+  json_decref(doc);
+  tri_gguf_close(&g);
+  return doc ? 0 : 1;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+#include "cli/cli.h"
+
+static const struct command {
+  const char *name;
+  int (*run)(int argc, char **argv);
+  const char *summary;
+} commands[] = {
+    {"run", tri_cli_run, "generate text in this process, without a cluster"},
+    {"inspect", tri_cli_inspect, "show what is in a model file"},
+    {"convert", tri_cli_convert, "make a GGUF model from a Hugging Face folder"},
+    {"make-dummy", tri_cli_make_dummy, "make a random model of a real one's shape, for speed work"},
+    {"eval", tri_cli_eval, "measure a model's loss on a text"},
+    {"bench", tri_cli_bench, "measure speed against the machine's limits"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *out) {
+  fputs("Trireme runs ternary language models on one machine or on several as a pipeline.\n\nUsage: trireme COMMAND [options]\n\nCommands:\n", out);
+  for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
+  fputs("\n`trireme COMMAND --help` shows a command's options and examples. The daemons are trireme-coordinator and\n"
+        "trireme-worker. Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 bad file or unsupported model, 4 cluster\n"
+        "refused or broke the protocol, 5 busy or timed out.\n", out);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) return print_help(stderr), 2;
+  const char *name = argv[1];
+  if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) return print_help(stdout), 0;
+  if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) return printf("trireme %s\n", TRIREME_VERSION), 0;
+  const char *names[COMMANDS];
+  for (int i = 0; i < COMMANDS; i++) {
+    names[i] = commands[i].name;
+    if (strcmp(name, names[i]) == 0) return commands[i].run(argc - 1, argv + 1);
+  }
+  const char *near = tri_args_nearest(name, names, COMMANDS);
+  if (near) fprintf(stderr, "trireme: unknown command '%s'; did you mean '%s'?\n", name, near);
+  else fprintf(stderr, "trireme: unknown command '%s'; `trireme --help` lists them\n", name);
+  return 2;
+}

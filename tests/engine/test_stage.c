@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* The forward pass against bitnet.cpp's own numbers for a small random llama, and against itself: rows must not depend on
+ * batches, threads or cuts. */
+#include "tests/test.h"
+#include <stdlib.h>
+#include "engine/single.h"
+#include "tests/npy.h"
+
+#define DIR TRIREME_FIXTURES "/bitnetcpp-tiny-llama/"
+enum { TOKENS = 48, D = 256, VOCAB = 512, LAYERS = 4 };
+
+static int32_t tokens[TOKENS];
+static tri_error err;
+
+static int read_tokens(void **state) {
+  (void)state;
+  FILE *f = fopen(DIR "tokens.txt", "r");
+  for (int i = 0; f && i < TOKENS; i++)
+    if (fscanf(f, "%d", &tokens[i]) != 1) return -1;
+  return f ? fclose(f) : -1;
+}
+
+static tri_single open_single(int threads, tri_ftype kv) {
+  tri_single s;
+  tri_single_options o = {.threads = threads, .kv_type = kv, .slots = 3, .max_rows = 64};
+  assert_ok(tri_single_open(&s, DIR "model-i2_s.gguf", &o, &err), err);
+  return s;
+}
+
+static float layers_seen[LAYERS][TOKENS * D];
+static void keep_layer(void *arg, int32_t layer, const float *hidden, int32_t n) {
+  (void)arg;
+  memcpy(layers_seen[layer], hidden, (size_t)n * D * sizeof *hidden);
+}
+
+static void logits_and_layers_match_bitnet_cpp(void **state) {
+  (void)state;
+  size_t n;
+  float *want = npy_load(DIR "logits-i2_s-batch.npy", &n), *layers = npy_load(DIR "layers-i2_s-batch.npy", &n);
+  assert_non_null(want);
+  assert_int_equal(n, (LAYERS + 1) * TOKENS * D);
+  tri_single s = open_single(2, TRI_F16); /* bitnet.cpp's cache is f16 too: position 0 then agrees to the last bits */
+  static float got[TOKENS * VOCAB];
+  tri_stage_watch(s.stage, keep_layer, NULL);
+  assert_ok(tri_single_feed_all(&s, 0, 0, tokens, TOKENS, got, &err), err);
+  double first = largest_difference(got, want, VOCAB), all = relative_rms(got, want, TOKENS * VOCAB);
+  print_message("position 0 within %.2e, sequence %.4f relative RMS\n", first, all);
+  assert_true(first <= 1e-4);
+  assert_true(all <= 0.035);
+  for (int i = 0; i < LAYERS; i++) {
+    double at0 = largest_difference(layers_seen[i], layers + (size_t)i * TOKENS * D, D);
+    double rms = relative_rms(layers_seen[i], layers + (size_t)i * TOKENS * D, TOKENS * D);
+    print_message("layer %d: position 0 within %.2e, %.4f relative RMS\n", i, at0, rms);
+    assert_true(at0 <= 1e-4);
+    assert_true(rms <= 0.035);
+  }
+  tri_single_close(&s);
+  free(want), free(layers);
+}
+
+/* The same tokens in one batch, one by one, in uneven chunks, in other slots, on more threads: the same bits. */
+static void a_row_depends_on_nothing_beside_it(void **state) {
+  (void)state;
+  static float want[TOKENS * VOCAB], got[TOKENS * VOCAB];
+  tri_single s = open_single(1, TRI_F16);
+  assert_ok(tri_single_feed_all(&s, 0, 0, tokens, TOKENS, want, &err), err);
+  tri_single_close(&s);
+  for (int threads = 1; threads <= 5; threads += 2) {
+    s = open_single(threads, TRI_F16);
+    for (int i = 0, chunk = 1; i < TOKENS; i += chunk, chunk = 1 + (i * 7) % 11) {
+      if (chunk > TOKENS - i) chunk = TOKENS - i;
+      assert_ok(tri_single_feed_all(&s, threads % 3, i, tokens + i, (size_t)chunk, got + i * VOCAB, &err), err);
+    }
+    assert_memory_equal(got, want, sizeof want);
+    tri_single_close(&s);
+  }
+}
+
+/* Rows of several sequences in one step: each as if alone. */
+static void sequences_share_a_step(void **state) {
+  (void)state;
+  static float alone[3][TOKENS * D], mixed[3 * 16 * D];
+  tri_single s = open_single(2, TRI_F16);
+  for (int q = 0; q < 3; q++) {
+    tri_row rows[TOKENS];
+    for (int i = 0; i < 16; i++) rows[i] = (tri_row){0, i, tokens[(i + q * 5) % TOKENS]};
+    tri_stage_run(s.stage, rows, 16, alone[q]);
+  }
+  tri_row rows[48];
+  for (int i = 0; i < 48; i++) rows[i] = (tri_row){i % 3, i / 3, tokens[(i / 3 + (i % 3) * 5) % TOKENS]};
+  tri_stage_run(s.stage, rows, 48, mixed);
+  for (int i = 0; i < 48; i++) assert_memory_equal(mixed + i * D, alone[i % 3] + i / 3 * D, D * sizeof(float));
+  tri_single_close(&s);
+}
+
+/* Two stages one after the other are the whole model. */
+static void cuts_change_nothing(void **state) {
+  (void)state;
+  static float want[TOKENS * VOCAB], got[TOKENS * VOCAB], hidden[TOKENS * D];
+  tri_single s = open_single(2, TRI_F16);
+  assert_ok(tri_single_feed_all(&s, 0, 0, tokens, TOKENS, want, &err), err);
+  tri_row rows[TOKENS];
+  for (int i = 0; i < TOKENS; i++) rows[i] = (tri_row){0, i, tokens[i]};
+  for (int cut = 0; cut <= LAYERS; cut++) {
+    tri_stage_spec spec = {.first = 0, .last = cut, .embed = true, .slots = 1, .context = 64, .max_rows = 64, .kv_type = TRI_F16};
+    tri_stage *a, *b;
+    assert_ok(tri_stage_open(&a, s.model, s.kernels, s.pool, &spec, NULL, NULL, &err), err);
+    spec.first = cut, spec.last = LAYERS, spec.embed = false, spec.head = true;
+    assert_ok(tri_stage_open(&b, s.model, s.kernels, s.pool, &spec, NULL, NULL, &err), err);
+    tri_stage_run(a, rows, TOKENS, hidden);
+    tri_stage_run(b, rows, TOKENS, hidden);
+    tri_stage_logits(b, hidden, TOKENS, got);
+    assert_memory_equal(got, want, sizeof want);
+    tri_stage_close(&a), tri_stage_close(&b);
+  }
+  tri_single_close(&s);
+}
+
+static void wild_rows_are_refused(void **state) {
+  (void)state;
+  tri_single s = open_single(1, TRI_F16);
+  static float got[VOCAB];
+  int32_t bad[2] = {-1, VOCAB};
+  assert_fails(tri_single_feed_all(&s, 0, 0, bad, 1, got, &err), TRI_E_INVALID, err, "token -1");
+  assert_fails(tri_single_feed_all(&s, 0, 0, bad + 1, 1, got, &err), TRI_E_INVALID, err, "token 512");
+  assert_fails(tri_single_feed_all(&s, 3, 0, tokens, 1, got, &err), TRI_E_INVALID, err, "slot 3");
+  assert_fails(tri_single_feed_all(&s, 0, 512, tokens, 1, got, &err), TRI_E_INVALID, err, "position 512");
+  assert_fails(tri_single_feed_all(&s, 0, 0, tokens, 65, NULL, &err), TRI_E_INVALID, err, "65 rows");
+  tri_single_close(&s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(logits_and_layers_match_bitnet_cpp), cmocka_unit_test(a_row_depends_on_nothing_beside_it),
+                                     cmocka_unit_test(sequences_share_a_step), cmocka_unit_test(cuts_change_nothing),
+                                     cmocka_unit_test(wild_rows_are_refused)};
+  return cmocka_run_group_tests(tests, read_tokens, NULL);
+}
