@@ -27,7 +27,8 @@ typedef struct tri_bpe_node {
 
 tri_status tri_bpe_create(tri_bpe **out, size_t n_rules, tri_error *err) {
   if (n_rules > TRI_VOCAB_MERGES)
-    return tri_status_fail(err, TRI_E_LIMIT, "%zu merges, more than the limit of %d", n_rules, TRI_VOCAB_MERGES);
+    return tri_status_fail(err, TRI_E_LIMIT, "%zu merges, more than the limit of %d", n_rules,
+                           TRI_VOCAB_MERGES);
   size_t n_slots = 16;
   while (n_slots < n_rules + n_rules / 2) n_slots *= 2;
   tri_bpe *b = malloc(sizeof *b + n_slots * sizeof *b->slots);
@@ -43,7 +44,9 @@ void tri_bpe_destroy(tri_bpe **b) {
   *b = NULL;
 }
 
-static inline uint64_t pair_of(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
+static inline uint64_t pair_of(int32_t left, int32_t right) {
+  return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
 
 static inline uint64_t slot_of(const tri_bpe *b, uint64_t pair) {
   uint64_t h = pair * 0x9e3779b97f4a7c15u;
@@ -113,8 +116,8 @@ static bool grow_nodes(tri_bpe_scratch *s, size_t n) {
   return true;
 }
 
-/* Look up the pair that starts at node i and queue it. A node's rank always is that of its pair now, so that an
- * entry of the heap is stale exactly when its rank differs from the node's. */
+/* Look up the pair that starts at node i and queue it. A node's rank always is that of its pair now, so that
+ * an entry of the heap is stale exactly when its rank differs from the node's. */
 static bool queue_pair(const tri_bpe *b, tri_bpe_scratch *s, size_t *n_heap, uint32_t i) {
   node *a = &s->nodes[i];
   a->rank = NONE;
@@ -125,14 +128,15 @@ static bool queue_pair(const tri_bpe *b, tri_bpe_scratch *s, size_t *n_heap, uin
   return heap_push(s, n_heap, (uint64_t)r->rank << 32 | i);
 }
 
-tri_status tri_bpe_word(const tri_bpe *b, tri_bpe_scratch *s, const uint8_t *bytes, size_t n, const int32_t symbols[256],
-                        tri_ids *out) {
+tri_status tri_bpe_word(const tri_bpe *b, tri_bpe_scratch *s, const uint8_t *bytes, size_t n,
+                        const int32_t symbols[256], tri_ids *out) {
   if (!n) return TRI_OK;
   if (!grow_nodes(s, n)) return TRI_E_NOMEM;
   node *nodes = s->nodes;
   size_t n_heap = 0;
   for (size_t i = 0; i < n; i++)
-    nodes[i] = (node){symbols[bytes[i]], 0, NONE, i ? (uint32_t)i - 1 : NONE, i + 1 < n ? (uint32_t)i + 1 : NONE};
+    nodes[i] =
+        (node){symbols[bytes[i]], 0, NONE, i ? (uint32_t)i - 1 : NONE, i + 1 < n ? (uint32_t)i + 1 : NONE};
   for (size_t i = 0; i + 1 < n; i++)
     if (!queue_pair(b, s, &n_heap, (uint32_t)i)) return TRI_E_NOMEM;
   while (n_heap) {

@@ -5,27 +5,31 @@
 #include <string.h>
 #include "base/buf.h"
 
-/* --- GPT-2's alphabet: a printable character for each byte (Radford et al. 2019, encoder.py's bytes_to_unicode) --- */
+/* --- GPT-2's alphabet: a printable character for each byte (Radford et al. 2019, encoder.py's
+ * bytes_to_unicode) --- */
 
-static bool is_itself(unsigned c) { return (c >= 0x21 && c <= 0x7e) || (c >= 0xa1 && c <= 0xac) || (c >= 0xae && c <= 0xff); }
+static bool is_itself(unsigned c) {
+  return (c >= 0x21 && c <= 0x7e) || (c >= 0xa1 && c <= 0xac) || (c >= 0xae && c <= 0xff);
+}
 
 /* The byte for a code point, or -1. The bytes that are not printable stand, in order, at U+0100 and up. */
 static int byte_of(unsigned c) {
   if (c < 0x100) return is_itself(c) ? (int)c : -1;
   unsigned nth = c - 0x100;
-  if (nth <= 0x20) return (int)nth;                  /* 00-20 */
+  if (nth <= 0x20) return (int)nth;                    /* 00-20 */
   if (nth <= 0x20 + 34) return (int)(nth - 33 + 0x7f); /* 7f-a0 */
   return nth == 0x20 + 35 ? 0xad : -1;
 }
 
-/* Decode into out (at least text.len bytes); false if a character is outside the alphabet, which has one-byte and two-byte
- * UTF-8 forms only. */
+/* Decode into out (at least text.len bytes); false if a character is outside the alphabet, which has one-byte
+ * and two-byte UTF-8 forms only. */
 static bool decode(tri_str text, uint8_t *out, size_t *n) {
   size_t at = 0;
   for (size_t i = 0; i < text.len; i++) {
     unsigned c = (uint8_t)text.data[i];
     if (c >= 0x80) {
-      if (c < 0xc2 || c > 0xdf || i + 1 == text.len || ((uint8_t)text.data[i + 1] & 0xc0) != 0x80) return false;
+      if (c < 0xc2 || c > 0xdf || i + 1 == text.len || ((uint8_t)text.data[i + 1] & 0xc0) != 0x80)
+        return false;
       c = (c & 0x1f) << 6 | ((uint8_t)text.data[++i] & 0x3f);
     }
     int b = byte_of(c);
@@ -112,13 +116,14 @@ static tri_status allocate(tri_pieces *p, const tri_vocab *v, tri_error *err) {
   p->bytes = malloc(bytes);
   p->starts = malloc((v->n_tokens + 1) * sizeof *p->starts);
   p->types = malloc(v->n_tokens);
-  if (!p->bytes || !p->starts || !p->types || !index_open(&p->words, v->n_tokens - n_added) || !index_open(&p->added, n_added))
+  if (!p->bytes || !p->starts || !p->types || !index_open(&p->words, v->n_tokens - n_added) ||
+      !index_open(&p->added, n_added))
     return tri_status_fail(err, TRI_E_NOMEM, "out of memory for %zu tokens", v->n_tokens);
   return TRI_OK;
 }
 
-static tri_status add_token(tri_pieces *p, const tri_vocab *v, size_t id, bool has_length[TRI_PIECES_ADDED_BYTES + 1],
-                            tri_error *err) {
+static tri_status add_token(tri_pieces *p, const tri_vocab *v, size_t id,
+                            bool has_length[TRI_PIECES_ADDED_BYTES + 1], tri_error *err) {
   tri_str text = v->tokens[id];
   uint8_t *out = p->bytes + p->starts[id];
   size_t n = text.len;
@@ -135,7 +140,8 @@ static tri_status add_token(tri_pieces *p, const tri_vocab *v, size_t id, bool h
     if (n > p->longest_word) p->longest_word = n;
   } else if (is_added(v->types[id])) {
     if (n > TRI_PIECES_ADDED_BYTES)
-      return tri_status_fail(err, TRI_E_LIMIT, "token %zu, an added one, has %zu bytes, more than %d", id, n, TRI_PIECES_ADDED_BYTES);
+      return tri_status_fail(err, TRI_E_LIMIT, "token %zu, an added one, has %zu bytes, more than %d", id, n,
+                             TRI_PIECES_ADDED_BYTES);
     index_add(p, &p->added, id);
     has_length[n] = p->first_special[*out] = true;
     if (v->types[id] == TRI_TOKEN_USER) p->first_user[*out] = true;
@@ -160,8 +166,10 @@ static tri_status fill(tri_pieces *p, const tri_vocab *v, tri_error *err) {
 tri_status tri_pieces_open(tri_pieces *out, const tri_vocab *v, tri_error *err) {
   tri_pieces p = {0};
   tri_status st = fill(&p, v, err);
-  if (st == TRI_OK) *out = p;
-  else tri_pieces_close(&p);
+  if (st == TRI_OK)
+    *out = p;
+  else
+    tri_pieces_close(&p);
   return st;
 }
 

@@ -26,8 +26,8 @@ typedef struct tri_pieces {
   bool first_user[256];    /* bytes that start a USER token */
 } tri_pieces;
 
-/* NORMAL tokens are decoded from GPT-2's alphabet; one that has other characters in it is kept as plain text and is no
- * word. Of equal tokens the lowest id is found. */
+/* NORMAL tokens are decoded from GPT-2's alphabet; one that has other characters in it is kept as plain text
+ * and is no word. Of equal tokens the lowest id is found. */
 TRI_MUST_CHECK tri_status tri_pieces_open(tri_pieces *out, const tri_vocab *v, tri_error *err);
 void tri_pieces_close(tri_pieces *p);
 

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Each cut keeps the best of a total order (larger logit first, then lower id), so it comes down to one threshold.
- * Candidates always stand in ascending order of id, and so do all sums: no result depends on how a selection moved
- * things about. */
+/* Each cut keeps the best of a total order (larger logit first, then lower id), so it comes down to one
+ * threshold. Candidates always stand in ascending order of id, and so do all sums: no result depends on how a
+ * selection moved things about. */
 
 struct tri_sampler {
   const tri_kernels *k;
@@ -23,13 +23,16 @@ static tri_status check_range(bool ok, const char *name, double value, const cha
 }
 
 tri_status tri_sampler_check(const tri_sampler_params *p, tri_error *err) {
-  tri_status st = check_range(p->temperature >= 0 && p->temperature <= 100, "temperature", p->temperature, "from 0 to 100", err);
+  tri_status st = check_range(p->temperature >= 0 && p->temperature <= 100, "temperature", p->temperature,
+                              "from 0 to 100", err);
   if (st == TRI_OK) st = check_range(p->top_k >= 0, "top_k", p->top_k, "0 (off) or more", err);
-  if (st == TRI_OK) st = check_range(p->top_p > 0 && p->top_p <= 1, "top_p", p->top_p, "above 0 and at most 1 (off)", err);
-  if (st == TRI_OK) st = check_range(p->min_p >= 0 && p->min_p <= 1, "min_p", p->min_p, "from 0 (off) to 1", err);
   if (st == TRI_OK)
-    st = check_range(p->repeat_penalty >= 0.01f && p->repeat_penalty <= 100, "repeat_penalty", p->repeat_penalty,
-                     "from 0.01 to 100 (1 is off)", err);
+    st = check_range(p->top_p > 0 && p->top_p <= 1, "top_p", p->top_p, "above 0 and at most 1 (off)", err);
+  if (st == TRI_OK)
+    st = check_range(p->min_p >= 0 && p->min_p <= 1, "min_p", p->min_p, "from 0 (off) to 1", err);
+  if (st == TRI_OK)
+    st = check_range(p->repeat_penalty >= 0.01f && p->repeat_penalty <= 100, "repeat_penalty",
+                     p->repeat_penalty, "from 0.01 to 100 (1 is off)", err);
   if (st == TRI_OK) st = check_range(p->repeat_last >= 0, "repeat_last", p->repeat_last, "0 or more", err);
   return st;
 }
@@ -65,12 +68,15 @@ void tri_sampler_destroy(tri_sampler **s) {
 
 /* --- logits --- */
 
+static float clean(float logit) { return isnan(logit) ? -INFINITY : logit; }
+
 static void copy_clean(tri_sampler *s, const float *logits) {
-  for (size_t i = 0; i < s->vocab; i++) s->logits[i] = isnan(logits[i]) ? -INFINITY : logits[i];
+  for (size_t i = 0; i < s->vocab; i++) s->logits[i] = clean(logits[i]);
 }
 
 /* From the original logit, so that a token that stands in the history twice is penalised once. */
-static void penalise(tri_sampler *s, const tri_sampler_params *p, const float *logits, const int32_t *history, size_t n) {
+static void penalise(tri_sampler *s, const tri_sampler_params *p, const float *logits, const int32_t *history,
+                     size_t n) {
   if (p->repeat_penalty == 1) return;
   size_t last = (size_t)p->repeat_last < n ? (size_t)p->repeat_last : n;
   for (size_t i = n - last; i < n; i++) {
@@ -81,17 +87,18 @@ static void penalise(tri_sampler *s, const tri_sampler_params *p, const float *l
 }
 
 static int32_t argmax(const tri_sampler *s) {
-  size_t best = 0;
+  int32_t best = 0;
+  float max = s->logits[0];
   for (size_t i = 1; i < s->vocab; i++)
-    if (s->logits[i] > s->logits[best]) best = i;
-  return (int32_t)best;
+    if (s->logits[i] > max) best = (int32_t)i, max = s->logits[i];
+  return best;
 }
 
-/* log softmax of `logit` in the clean copy */
-static float logprob_of(const tri_sampler *s, float logit) {
-  float total = s->k->logsumexp(s->logits, s->vocab);
+/* log softmax of a clean logit, given the row's logsumexp */
+static float logprob_of(float logit, float total) {
   if (isfinite(total)) return logit - total;
-  return logit == INFINITY ? 0 : -INFINITY; /* an infinite logit takes all; without any mass nothing is probable */
+  /* an infinite logit takes all; without any mass nothing is probable */
+  return logit == INFINITY ? 0 : -INFINITY;
 }
 
 /* --- the order: larger keys are better --- */
@@ -103,7 +110,7 @@ static uint64_t key_of(float logit, int32_t id) {
   bits = bits >> 31 ? ~bits : bits | 1u << 31;
   return (uint64_t)bits << 32 | (uint32_t)~id;
 }
-static int32_t id_of(uint64_t key) { return (int32_t)~(uint32_t)key; }
+static int32_t id_of(uint64_t key) { return (int32_t) ~(uint32_t)key; }
 
 /* Sift h[i] of a heap of n down; sign 0: largest on top, ~0: smallest on top. */
 static void sift_down(uint64_t *h, size_t n, size_t i, uint64_t sign) {
@@ -135,9 +142,9 @@ static size_t cut_top_k(tri_sampler *s, size_t n, size_t k) {
   for (size_t i = 0; i < k; i++) h[i] = key_of(s->logits[s->ids[i]], s->ids[i]);
   heapify(h, k, ~0ull);
   for (size_t i = k; i < n; i++) {
-    uint64_t key = key_of(s->logits[s->ids[i]], s->ids[i]);
-    if (key <= h[0]) continue;
-    h[0] = key;
+    float logit = s->logits[s->ids[i]];
+    if (logit <= s->logits[id_of(h[0])]) continue; /* an equal one has a higher id: candidates ascend */
+    h[0] = key_of(logit, s->ids[i]);
     sift_down(h, k, 0, ~0ull);
   }
   return keep_from(s, n, h[0]);
@@ -149,7 +156,8 @@ static void weigh(tri_sampler *s, size_t n, double temperature) {
     if (s->logits[s->ids[i]] > max) max = s->logits[s->ids[i]];
   for (size_t i = 0; i < n; i++) {
     float logit = s->logits[s->ids[i]];
-    s->weights[s->ids[i]] = logit == max ? 1 : exp(((double)logit - max) / temperature); /* max may be infinite */
+    s->weights[s->ids[i]] =
+        logit == max ? 1 : exp(((double)logit - max) / temperature); /* max may be infinite */
   }
 }
 
@@ -204,18 +212,19 @@ static int32_t pick_random(tri_sampler *s, const tri_sampler_params *p, uint64_t
   return draw(s, n, tri_sampler_uniform(p->seed, position));
 }
 
-tri_sample tri_sampler_pick(tri_sampler *s, const tri_sampler_params *p, const float *logits, const int32_t *history, size_t n,
-                            uint64_t position) {
+tri_sample tri_sampler_pick(tri_sampler *s, const tri_sampler_params *p, const float *logits,
+                            const int32_t *history, size_t n, uint64_t position) {
   copy_clean(s, logits);
+  float total = s->k->logsumexp(s->logits, s->vocab);
   penalise(s, p, logits, history, n);
   int32_t token = p->temperature > 0 ? pick_random(s, p, position) : argmax(s);
-  return (tri_sample){token, tri_sampler_logprob(s, logits, token)};
+  return (tri_sample){token, logprob_of(clean(logits[token]), total)};
 }
 
 float tri_sampler_logprob(tri_sampler *s, const float *logits, int32_t token) {
   if (token < 0 || (size_t)token >= s->vocab) return -INFINITY;
   copy_clean(s, logits);
-  return logprob_of(s, s->logits[token]);
+  return logprob_of(s->logits[token], s->k->logsumexp(s->logits, s->vocab));
 }
 
 /* splitmix64's finaliser (Steele, Lea, Flood 2014) */

@@ -5,8 +5,8 @@
 #include <string.h>
 #include "engine/utf8.h"
 
-/* A stop string as an automaton (Knuth, Morris, Pratt 1977): after each byte, `matched` is the length of the longest
- * suffix of the text that is a prefix of the string. That is what must be held back. */
+/* A stop string as an automaton (Knuth, Morris, Pratt 1977): after each byte, `matched` is the length of the
+ * longest suffix of the text that is a prefix of the string. That is what must be held back. */
 typedef struct stop {
   size_t len, matched;
   uint8_t text[TRI_STREAM_STOP_BYTES];
@@ -27,7 +27,8 @@ struct tri_stream {
 static tri_status check_stop(const char *text, size_t len, tri_error *err) {
   if (!len) return tri_status_fail(err, TRI_E_INVALID, "a stop string is empty");
   if (len > TRI_STREAM_STOP_BYTES)
-    return tri_status_fail(err, TRI_E_LIMIT, "a stop string of %zu bytes, more than the limit of %d", len, TRI_STREAM_STOP_BYTES);
+    return tri_status_fail(err, TRI_E_LIMIT, "a stop string of %zu bytes, more than the limit of %d", len,
+                           TRI_STREAM_STOP_BYTES);
   for (size_t i = 0; i < len;) {
     int n = tri_utf8_next((const uint8_t *)text + i, len - i);
     if (n <= 0) return tri_status_fail(err, TRI_E_INVALID, "a stop string is not valid UTF-8 at byte %zu", i);
@@ -47,9 +48,11 @@ static void set_stop(stop *s, const char *text, size_t len) {
   for (size_t i = 1; i < len; i++) s->fail[i] = (uint16_t)advance(s, s->fail[i - 1], s->text[i]);
 }
 
-tri_status tri_stream_open(tri_stream **out, const tri_tokenizer *t, const char *const *stops, size_t n_stops, tri_error *err) {
+tri_status tri_stream_open(tri_stream **out, const tri_tokenizer *t, const char *const *stops, size_t n_stops,
+                           tri_error *err) {
   if (n_stops > TRI_STREAM_STOPS)
-    return tri_status_fail(err, TRI_E_LIMIT, "%zu stop strings, more than the limit of %d", n_stops, TRI_STREAM_STOPS);
+    return tri_status_fail(err, TRI_E_LIMIT, "%zu stop strings, more than the limit of %d", n_stops,
+                           TRI_STREAM_STOPS);
   for (size_t i = 0; i < n_stops; i++) {
     tri_status st = check_stop(stops[i], strlen(stops[i]), err);
     if (st != TRI_OK) return st;
@@ -96,7 +99,9 @@ static void feed(tri_stream *s, const uint8_t *bytes, size_t len, tri_buf *out) 
   for (size_t i = 0; i < len && !s->stopped; i++) feed_byte(s, bytes[i], out);
 }
 
-static void feed_replacement(tri_stream *s, tri_buf *out) { feed(s, (const uint8_t *)"\xef\xbf\xbd", 3, out); }
+static void feed_replacement(tri_stream *s, tri_buf *out) {
+  feed(s, (const uint8_t *)"\xef\xbf\xbd", 3, out);
+}
 
 /* Any byte: whole characters go on, what can't become one is replaced. */
 static void feed_raw(tri_stream *s, uint8_t byte, tri_buf *out) {
@@ -104,8 +109,10 @@ static void feed_raw(tri_stream *s, uint8_t byte, tri_buf *out) {
   while (s->n_partial && !s->stopped) {
     int n = tri_utf8_next(s->partial, s->n_partial);
     if (!n) return;
-    if (n > 0) feed(s, s->partial, (size_t)n, out);
-    else feed_replacement(s, out);
+    if (n > 0)
+      feed(s, s->partial, (size_t)n, out);
+    else
+      feed_replacement(s, out);
     size_t used = (size_t)(n < 0 ? -n : n);
     s->n_partial -= used;
     memmove(s->partial, s->partial + used, s->n_partial);

@@ -10,12 +10,15 @@
 #include "engine/pieces.h"
 #include "engine/utf8.h"
 
-/* Llama 3's pre-tokenizer:
- *   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
- * with two changes that keep its meaning: \s is spelled out, since PCRE2's also has U+180E, which Unicode's White_Space
- * (and so the original) lacks; and \s*[\r\n]+ is written without backtracking, so that a long run of blanks costs
- * linear time and no stack. Every character starts some alternative, so matches follow each other without gaps. */
-#define BLANK "\\t\\x0b\\f \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+/* Llama 3's pre-tokenizer, here in two lines:
+ *   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}
+ *   | ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+ * with two changes that keep its meaning: \s is spelled out, since PCRE2's also has U+180E, which Unicode's
+ * White_Space (and so the original) lacks; and \s*[\r\n]+ is written without backtracking, so that a long run
+ * of blanks costs linear time and no stack. Every character starts some alternative, so matches follow each
+ * other without gaps. */
+#define BLANK                                                                                                \
+  "\\t\\x0b\\f \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define SPACE "\\r\\n" BLANK
 static const char llama_bpe[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
                                 "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
@@ -25,7 +28,8 @@ static const char llama_bpe[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
                                 "|[" SPACE "]+(?![^" SPACE "])"
                                 "|[" SPACE "]+";
 
-/* Steps and heap of one match without JIT: linear in the text for this pattern, so only a fault of ours meets them. */
+/* Steps and heap of one match without JIT: linear in the text for this pattern, so only a fault of ours meets
+ * them. */
 enum { MATCH_STEPS = 4 * TRI_TOKENIZER_TEXT_BYTES, MATCH_HEAP_KIB = 1024 };
 
 struct tri_tokenizer {
@@ -63,9 +67,12 @@ tri_status tri_ids_push(tri_ids *ids, int32_t id) {
 static tri_status compile_words(tri_tokenizer *t, tri_error *err) {
   int code;
   size_t at;
-  t->words = pcre2_compile((PCRE2_SPTR)llama_bpe, sizeof llama_bpe - 1, PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &code, &at, NULL);
-  if (!t->words) return tri_status_fail(err, TRI_E_INTERNAL, "PCRE2 refuses the pre-tokenizer's pattern (error %d at %zu)", code, at);
-  pcre2_jit_compile(t->words, PCRE2_JIT_COMPLETE); /* where there is no JIT the interpreter matches the same */
+  t->words = pcre2_compile((PCRE2_SPTR)llama_bpe, sizeof llama_bpe - 1,
+                           PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &code, &at, NULL);
+  if (!t->words)
+    return tri_status_fail(err, TRI_E_INTERNAL, "PCRE2 refuses the pre-tokenizer's pattern (error %d at %zu)",
+                           code, at);
+  pcre2_jit_compile(t->words, PCRE2_JIT_COMPLETE); /* without JIT the interpreter matches the same */
   t->limits = pcre2_match_context_create(NULL);
   if (!t->limits) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the pre-tokenizer");
   pcre2_set_match_limit(t->limits, MATCH_STEPS);
@@ -73,28 +80,33 @@ static tri_status compile_words(tri_tokenizer *t, tri_error *err) {
   return TRI_OK;
 }
 
+/* What two adjacent words join to, or -1; false if there is no memory to tell. */
+static bool join(const tri_pieces *p, int32_t left, int32_t right, int32_t *merged) {
+  tri_str a = tri_pieces_at(p, (size_t)left), b = tri_pieces_at(p, (size_t)right);
+  tri_buf joined = {0};
+  tri_buf_append(&joined, a.data, a.len);
+  tri_buf_append(&joined, b.data, b.len);
+  bool ok = tri_buf_ok(&joined);
+  if (ok) *merged = tri_pieces_word(p, joined.data, joined.len);
+  tri_buf_free(&joined);
+  return ok;
+}
+
 static tri_status add_merge(tri_tokenizer *t, const tri_vocab *v, size_t rank, tri_error *err) {
   tri_str m = v->merges[rank];
   const char *blank = m.len ? memchr(m.data, ' ', m.len) : NULL;
-  size_t n = blank ? (size_t)(blank - m.data) : 0;
-  int shown = (int)(m.len < 80 ? m.len : 80);
-  if (!n || n + 1 == m.len || memchr(blank + 1, ' ', m.len - n - 1))
-    return tri_status_fail(err, TRI_E_FORMAT, "merge %zu, \"%.*s\", is not two tokens with a blank between", rank, shown, m.data);
+  size_t n = blank ? (size_t)(blank - m.data) : m.len;
   int32_t left = tri_pieces_spelled(&t->pieces, (tri_str){m.data, n});
-  int32_t right = tri_pieces_spelled(&t->pieces, (tri_str){blank + 1, m.len - n - 1});
+  int32_t right = blank ? tri_pieces_spelled(&t->pieces, (tri_str){blank + 1, m.len - n - 1}) : -1;
   int32_t merged = -1;
-  if (left >= 0 && right >= 0) {
-    tri_str a = tri_pieces_at(&t->pieces, (size_t)left), b = tri_pieces_at(&t->pieces, (size_t)right);
-    tri_buf joined = {0};
-    tri_buf_append(&joined, a.data, a.len);
-    tri_buf_append(&joined, b.data, b.len);
-    bool ok = tri_buf_ok(&joined);
-    if (ok) merged = tri_pieces_word(&t->pieces, joined.data, joined.len);
-    tri_buf_free(&joined);
-    if (!ok) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for merges");
+  if (left >= 0 && right >= 0 && !join(&t->pieces, left, right, &merged))
+    return tri_status_fail(err, TRI_E_NOMEM, "out of memory for merges");
+  if (merged < 0) {
+    char shown[96];
+    tri_str_printable(m, shown, sizeof shown);
+    return tri_status_fail(err, TRI_E_FORMAT, "merge %zu, \"%s\", is not two tokens that join to a third",
+                           rank, shown);
   }
-  if (merged < 0)
-    return tri_status_fail(err, TRI_E_FORMAT, "merge %zu, \"%.*s\": a side or the result is not a token", rank, shown, m.data);
   tri_bpe_add(t->bpe, left, right, (uint32_t)rank, merged);
   return TRI_OK;
 }
@@ -110,18 +122,22 @@ static void find_ends(tri_tokenizer *t, const tri_vocab *v) {
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     size_t len = strlen(names[i]);
     int32_t id = tri_pieces_added(&t->pieces, (const uint8_t *)names[i], len, true);
-    if (id >= 0 && t->pieces.types[id] == TRI_TOKEN_CONTROL && tri_pieces_at(&t->pieces, (size_t)id).len == len) add_end(t, id);
+    if (id >= 0 && t->pieces.types[id] == TRI_TOKEN_CONTROL &&
+        tri_pieces_at(&t->pieces, (size_t)id).len == len)
+      add_end(t, id);
   }
 }
 
 static tri_status build(tri_tokenizer *t, const tri_vocab *v, tri_error *err) {
   if (!v->n_tokens || v->n_tokens > TRI_VOCAB_TOKENS)
-    return tri_status_fail(err, TRI_E_LIMIT, "a vocabulary of %zu tokens; 1 to %d are supported", v->n_tokens, TRI_VOCAB_TOKENS);
+    return tri_status_fail(err, TRI_E_LIMIT, "a vocabulary of %zu tokens; 1 to %d are supported", v->n_tokens,
+                           TRI_VOCAB_TOKENS);
   if (v->bos >= (int64_t)v->n_tokens || v->eos >= (int64_t)v->n_tokens || v->eot >= (int64_t)v->n_tokens)
-    return tri_status_fail(err, TRI_E_FORMAT, "BOS %d, EOS %d or end of turn %d is not one of %zu tokens", v->bos, v->eos, v->eot,
-                           v->n_tokens);
+    return tri_status_fail(err, TRI_E_FORMAT, "BOS %d, EOS %d or end of turn %d is not one of %zu tokens",
+                           v->bos, v->eos, v->eot, v->n_tokens);
   if (!v->pre || !tri_vocab_pre((tri_str){v->pre, strlen(v->pre)}))
-    return tri_status_fail(err, TRI_E_UNSUPPORTED, "pre-tokenizer \"%s\"; only \"llama-bpe\" is supported", v->pre ? v->pre : "");
+    return tri_status_fail(err, TRI_E_UNSUPPORTED, "pre-tokenizer \"%s\"; only \"llama-bpe\" is supported",
+                           v->pre ? v->pre : "");
   tri_status st = tri_pieces_open(&t->pieces, v, err);
   if (st == TRI_OK) st = tri_bpe_create(&t->bpe, v->n_merges, err);
   for (size_t i = 0; st == TRI_OK && i < v->n_merges; i++) st = add_merge(t, v, i, err);
@@ -129,7 +145,8 @@ static tri_status build(tri_tokenizer *t, const tri_vocab *v, tri_error *err) {
   if (st != TRI_OK) return st;
   for (int b = 0; b < 256; b++) {
     t->bytes[b] = tri_pieces_word(&t->pieces, &(uint8_t){(uint8_t)b}, 1);
-    if (t->bytes[b] < 0) return tri_status_fail(err, TRI_E_FORMAT, "the vocabulary has no token for the byte 0x%02x", b);
+    if (t->bytes[b] < 0)
+      return tri_status_fail(err, TRI_E_FORMAT, "the vocabulary has no token for the byte 0x%02x", b);
   }
   find_ends(t, v);
   t->bos = v->bos;
@@ -175,7 +192,8 @@ static tri_status out_of_memory(const encoder *e) {
 static tri_status encode_word(encoder *e, const uint8_t *bytes, size_t len) {
   const tri_tokenizer *t = e->t;
   int32_t id = len == 1 ? t->bytes[*bytes] : t->ignore_merges ? tri_pieces_word(&t->pieces, bytes, len) : -1;
-  tri_status st = id >= 0 ? tri_ids_push(e->out, id) : tri_bpe_word(t->bpe, &e->scratch, bytes, len, t->bytes, e->out);
+  tri_status st =
+      id >= 0 ? tri_ids_push(e->out, id) : tri_bpe_word(t->bpe, &e->scratch, bytes, len, t->bytes, e->out);
   return st == TRI_OK ? TRI_OK : out_of_memory(e);
 }
 
@@ -183,7 +201,9 @@ static tri_status encode_valid(encoder *e, const uint8_t *text, size_t len) {
   for (size_t pos = 0; pos < len;) {
     int rc = pcre2_match(e->t->words, text, len, pos, PCRE2_NO_UTF_CHECK, e->match, e->t->limits);
     size_t end = rc > 0 ? pcre2_get_ovector_pointer(e->match)[1] : pos;
-    if (end == pos) return tri_status_fail(e->err, TRI_E_INTERNAL, "the pre-tokenizer stopped at byte %zu (PCRE2 code %d)", pos, rc);
+    if (end == pos)
+      return tri_status_fail(e->err, TRI_E_INTERNAL, "the pre-tokenizer stopped at byte %zu (PCRE2 code %d)",
+                             pos, rc);
     tri_status st = encode_word(e, text + pos, end - pos);
     if (st != TRI_OK) return st;
     pos = end;
@@ -191,8 +211,8 @@ static tri_status encode_valid(encoder *e, const uint8_t *text, size_t len) {
   return TRI_OK;
 }
 
-/* Text without added tokens. PCRE2 sees only valid UTF-8, checked once here (its own check would run over the rest of the
- * text at every match); a byte outside of valid UTF-8 is a token of its own. */
+/* Text without added tokens. PCRE2 sees only valid UTF-8, checked once here (its own check would run over the
+ * rest of the text at every match); a byte outside of valid UTF-8 is a token of its own. */
 static tri_status encode_text(encoder *e, const uint8_t *text, size_t len) {
   size_t start = 0, pos = 0;
   while (pos < len) {
@@ -202,7 +222,8 @@ static tri_status encode_text(encoder *e, const uint8_t *text, size_t len) {
       continue;
     }
     tri_status st = encode_valid(e, text + start, pos - start);
-    for (size_t end = n ? pos + (size_t)-n : len; st == TRI_OK && pos < end; pos++) st = encode_word(e, text + pos, 1);
+    for (size_t end = n ? pos + (size_t)-n : len; st == TRI_OK && pos < end; pos++)
+      st = encode_word(e, text + pos, 1);
     if (st != TRI_OK) return st;
     start = pos;
   }
@@ -227,10 +248,11 @@ static tri_status encode_all(encoder *e, const uint8_t *text, size_t len, bool s
   return encode_text(e, text + start, len - start);
 }
 
-tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t len, bool special, tri_ids *out,
-                                tri_error *err) {
+tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t len, bool special,
+                                tri_ids *out, tri_error *err) {
   if (len > TRI_TOKENIZER_TEXT_BYTES)
-    return tri_status_fail(err, TRI_E_LIMIT, "a text of %zu bytes, more than the limit of %d", len, TRI_TOKENIZER_TEXT_BYTES);
+    return tri_status_fail(err, TRI_E_LIMIT, "a text of %zu bytes, more than the limit of %d", len,
+                           TRI_TOKENIZER_TEXT_BYTES);
   encoder e = {.t = t, .match = pcre2_match_data_create(1, NULL), .out = out, .err = err};
   if (!e.match) return out_of_memory(&e);
   size_t before = out->len;
@@ -244,7 +266,8 @@ tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t
 /* --- decoding and facts --- */
 
 tri_str tri_tokenizer_piece(const tri_tokenizer *t, int32_t id, bool special) {
-  if (id < 0 || (size_t)id >= t->pieces.n || (!special && t->pieces.types[id] == TRI_TOKEN_CONTROL)) return (tri_str){"", 0};
+  if (id < 0 || (size_t)id >= t->pieces.n || (!special && t->pieces.types[id] == TRI_TOKEN_CONTROL))
+    return (tri_str){"", 0};
   return tri_pieces_at(&t->pieces, (size_t)id);
 }
 

@@ -7,8 +7,8 @@
 /* What stands at the start of `len` >= 1 bytes, by the well-formed sequences of Unicode's table 3-7:
  *   n > 0   a whole character of n bytes
  *   0       the start of a character that may become whole with more bytes
- *   n < 0   -n bytes that can never be part of a character: the "maximal subpart" that a decoder replaces by one
- *           U+FFFD (WHATWG Encoding, Python's 'replace') */
+ *   n < 0   -n bytes that can never be part of a character: the "maximal subpart" that a decoder replaces by
+ * one U+FFFD (WHATWG Encoding, Python's 'replace') */
 static inline int tri_utf8_next(const uint8_t *s, size_t len) {
   uint8_t b = s[0];
   if (b < 0x80) return 1;
