@@ -8,6 +8,11 @@ static const struct command {
   const char *summary;
 } commands[] = {
     {"run", tri_cli_run, "generate text in this process, without a cluster"},
+    {"local", tri_cli_local, "generate text over a cluster of processes on this machine"},
+    {"submit", tri_cli_submit, "give a prompt to a running cluster"},
+    {"status", tri_cli_status, "show a cluster's nodes, stages and jobs"},
+    {"keygen", tri_cli_keygen, "make a key for a node, a client or a coordinator"},
+    {"keys", tri_cli_keys, "list or extend a coordinator's allow-list"},
     {"inspect", tri_cli_inspect, "show what is in a model file"},
     {"convert", tri_cli_convert, "make a GGUF model from a Hugging Face folder"},
     {"make-dummy", tri_cli_make_dummy, "make a random model of a real one's shape, for speed work"},

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cluster.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "engine/single.h"
+#include "proto/keys.h"
+
+enum { MAX_ARGS = 32, START_MS = 600000, STOP_MS = 5000, DIAL_MS = 10000, LOOK_MS = 100 };
+
+struct tri_cluster {
+  tri_cluster_options options;
+  char dir[PATH_MAX - 64], bin[PATH_MAX - 64], endpoint[TRI_MAX_ENDPOINT];
+  pid_t coordinator, workers[TRI_CLUSTER_WORKERS]; /* 0: none */
+  int log_fd, ready_fd, signal_fd;
+  bool mask_changed;
+  sigset_t old_mask;
+  char line[TRI_MAX_TEXT * 2]; /* of ready_fd, so far */
+  size_t line_len;
+};
+
+/* --- folder and keys --- */
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+  (void)st, (void)type, (void)ftw;
+  return remove(path), 0; /* go on with the others in any case */
+}
+
+static tri_status make_node(tri_cluster *c, const char *name, tri_role role, const uint8_t coordinator[TRI_KEY_BYTES], tri_error *err) {
+  char dir[PATH_MAX], coordinator_dir[PATH_MAX];
+  tri_keypair pair;
+  snprintf(dir, sizeof dir, "%s/%s", c->dir, name);
+  snprintf(coordinator_dir, sizeof coordinator_dir, "%s/coordinator", c->dir);
+  tri_status status = tri_keys_generate(&pair, name, err);
+  if (status == TRI_OK) status = tri_keys_save(&pair, dir, err);
+  if (status == TRI_OK) status = tri_keys_save_coordinator(coordinator, dir, err);
+  tri_allowed item = {.role = role};
+  memcpy(item.key, pair.public_key, TRI_KEY_BYTES);
+  snprintf(item.name, sizeof item.name, "%s", name);
+  tri_keys_wipe(&pair);
+  if (status == TRI_OK) status = tri_keys_add_allowed(&item, coordinator_dir, err);
+  return status;
+}
+
+static void worker_name(int i, char out[16]) { snprintf(out, 16, "w%d", i + 1); }
+
+static tri_status make_keys(tri_cluster *c, tri_error *err) {
+  char dir[PATH_MAX];
+  tri_keypair pair;
+  snprintf(dir, sizeof dir, "%s/coordinator", c->dir);
+  tri_status status = tri_keys_generate(&pair, "coordinator", err);
+  if (status == TRI_OK) status = tri_keys_save(&pair, dir, err);
+  if (status == TRI_OK) status = make_node(c, "client", TRI_ROLE_CLIENT, pair.public_key, err);
+  for (int i = 0; i < c->options.workers && status == TRI_OK; i++) {
+    char name[16];
+    worker_name(i, name);
+    status = make_node(c, name, TRI_ROLE_WORKER, pair.public_key, err);
+  }
+  tri_keys_wipe(&pair);
+  return status;
+}
+
+static tri_status make_folder(tri_cluster *c, tri_error *err) {
+  const char *tmp = getenv("TMPDIR");
+  char path[PATH_MAX];
+  snprintf(c->dir, sizeof c->dir, "%s/trireme-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+  if (!mkdtemp(c->dir)) {
+    tri_status status = tri_status_fail(err, TRI_E_IO, "cannot make a folder %s: %s", c->dir, strerror(errno));
+    c->dir[0] = 0;
+    return status;
+  }
+  snprintf(path, sizeof path, "%s/log", c->dir);
+  c->log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (c->log_fd < 0) return tri_status_fail(err, TRI_E_IO, "cannot make %s: %s", path, strerror(errno));
+  return TRI_OK;
+}
+
+static tri_status find_programs(tri_cluster *c, tri_error *err) {
+  ssize_t n = readlink("/proc/self/exe", c->bin, sizeof c->bin - 1);
+  if (n < 0) return tri_status_fail(err, TRI_E_IO, "cannot find the running program: %s", strerror(errno));
+  c->bin[n] = 0;
+  *strrchr(c->bin, '/') = 0;
+  return TRI_OK;
+}
+
+/* --- processes --- */
+
+typedef struct command {
+  char program[PATH_MAX];
+  const char *args[MAX_ARGS + 1];
+  int n;
+  char text[8][PATH_MAX]; /* of arguments made here */
+  int n_text;
+} command;
+
+static void add(command *cmd, const char *option, const char *value) {
+  cmd->args[cmd->n++] = option;
+  if (value) cmd->args[cmd->n++] = value;
+}
+static void add_int(command *cmd, const char *option, long long value) {
+  if (value <= 0) return; /* the program's default */
+  char *text = cmd->text[cmd->n_text++];
+  snprintf(text, PATH_MAX, "%lld", value);
+  add(cmd, option, text);
+}
+static void begin(command *cmd, const tri_cluster *c, const char *program, const char *node) {
+  cmd->n = cmd->n_text = 0;
+  snprintf(cmd->program, sizeof cmd->program, "%s/%s", c->bin, program);
+  add(cmd, cmd->program, NULL);
+  add(cmd, "--model", c->options.model_path);
+  char *key = cmd->text[cmd->n_text++];
+  snprintf(key, PATH_MAX, "%s/%s", c->dir, node);
+  add(cmd, "--key", key);
+}
+
+/* In the child: only what is allowed between fork and exec. */
+static _Noreturn void become(const command *cmd, pid_t parent, pid_t group, int log_fd, int kept_fd) {
+  sigset_t none;
+  sigemptyset(&none);
+  setpgid(0, group);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  int null_fd = open("/dev/null", O_RDONLY);
+  bool ok = getppid() == parent && null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0 && dup2(log_fd, STDOUT_FILENO) >= 0 &&
+            dup2(log_fd, STDERR_FILENO) >= 0 && (kept_fd < 0 || fcntl(kept_fd, F_SETFD, 0) == 0) && sigprocmask(SIG_SETMASK, &none, NULL) == 0;
+  if (ok) execv(cmd->program, (char *const *)cmd->args);
+  static const char failed[] = "cannot start a program of the cluster\n";
+  ssize_t n = write(log_fd, failed, sizeof failed - 1);
+  (void)n;
+  _exit(127);
+}
+
+static tri_status spawn(tri_cluster *c, command *cmd, int kept_fd, pid_t *out, tri_error *err) {
+  cmd->args[cmd->n] = NULL;
+  if (access(cmd->program, X_OK) != 0) return tri_status_fail(err, TRI_E_NOT_FOUND, "%s: %s", cmd->program, strerror(errno));
+  pid_t self = getpid(), pid = fork();
+  if (pid < 0) return tri_status_fail(err, TRI_E_NOMEM, "cannot start %s: %s", cmd->program, strerror(errno));
+  if (pid == 0) become(cmd, self, c->coordinator, c->log_fd, kept_fd);
+  setpgid(pid, c->coordinator ? c->coordinator : pid); /* both sides, so that it holds whoever is first */
+  *out = pid;
+  return TRI_OK;
+}
+
+static tri_status spawn_coordinator(tri_cluster *c, tri_error *err) {
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC) != 0) return tri_status_fail(err, TRI_E_IO, "cannot make a pipe: %s", strerror(errno));
+  command cmd;
+  begin(&cmd, c, "trireme-coordinator", "coordinator");
+  add(&cmd, "--listen", "tcp://127.0.0.1:0");
+  add(&cmd, "--wire", tri_wire_name(c->options.wire));
+  add(&cmd, "--kv", c->options.kv_type == TRI_F32 ? "f32" : "f16");
+  add_int(&cmd, "--min-workers", c->options.workers);
+  add_int(&cmd, "--ctx", c->options.context);
+  add_int(&cmd, "--slots", c->options.slots);
+  add_int(&cmd, "--ready-fd", fds[1]);
+  tri_status status = spawn(c, &cmd, fds[1], &c->coordinator, err);
+  close(fds[1]);
+  c->ready_fd = fds[0];
+  return status;
+}
+
+static int threads_each(const tri_cluster_options *o) {
+  int share = tri_single_cores() / o->workers;
+  return o->threads ? o->threads : share < 1 ? 1 : share;
+}
+
+static tri_status spawn_worker(tri_cluster *c, int i, tri_error *err) {
+  command cmd;
+  char name[16];
+  worker_name(i, name);
+  begin(&cmd, c, "trireme-worker", name);
+  add(&cmd, "--coordinator", c->endpoint);
+  add(&cmd, "--listen", "tcp://127.0.0.1:0");
+  add_int(&cmd, "--threads", threads_each(&c->options));
+  add_int(&cmd, "--memory", c->options.memory);
+  return spawn(c, &cmd, -1, &c->workers[i], err);
+}
+
+/* --- waiting for it --- */
+
+/* A child that has ended is a failure; *name tells which. */
+static bool someone_died(tri_cluster *c, char name[16]) {
+  for (int i = -1; i < c->options.workers; i++) {
+    pid_t *pid = i < 0 ? &c->coordinator : &c->workers[i];
+    if (*pid <= 0 || waitpid(*pid, NULL, WNOHANG) != *pid) continue;
+    if (i < 0) snprintf(name, 16, "coordinator");
+    else worker_name(i, name), *pid = 0; /* the coordinator's id stays: it names the group */
+    if (i < 0) kill(-c->coordinator, SIGKILL);
+    return true;
+  }
+  return false;
+}
+
+static void show_log(const tri_cluster *c) {
+  enum { TAIL = 2000 };
+  char path[PATH_MAX], text[TAIL + 1];
+  snprintf(path, sizeof path, "%s/log", c->dir);
+  FILE *f = fopen(path, "r");
+  if (!f) return;
+  if (fseek(f, -TAIL, SEEK_END) != 0) rewind(f);
+  size_t n = fread(text, 1, TAIL, f);
+  fclose(f);
+  fprintf(stderr, "the end of the cluster's log:\n%.*s", (int)n, text);
+}
+
+/* The next line that the coordinator writes to its --ready-fd; c->line holds it until the next call. */
+static tri_status next_line(tri_cluster *c, int64_t until_ms, tri_error *err) {
+  c->line_len = 0;
+  for (;;) {
+    struct pollfd fds[] = {{.fd = c->ready_fd, .events = POLLIN}, {.fd = c->signal_fd, .events = POLLIN}};
+    int n = poll(fds, 2, LOOK_MS);
+    char who[16], byte;
+    if (n > 0 && fds[1].revents) return tri_status_fail(err, TRI_E_CANCELLED, "interrupted");
+    if (n > 0 && fds[0].revents && read(c->ready_fd, &byte, 1) == 1) {
+      if (byte == '\n') return c->line[c->line_len] = 0, TRI_OK;
+      if (c->line_len < sizeof c->line - 1) c->line[c->line_len++] = byte;
+      continue;
+    }
+    if (someone_died(c, who)) return show_log(c), tri_status_fail(err, TRI_E_IO, "the %s of the local cluster ended", who);
+    if (tri_clock_ms() > until_ms) return show_log(c), tri_status_fail(err, TRI_E_TIMEOUT, "the local cluster did not come up");
+  }
+}
+
+static tri_status wait_for_ready(tri_cluster *c, int64_t until_ms, tri_error *err) {
+  tri_status status = next_line(c, until_ms, err);
+  if (status != TRI_OK) return status;
+  if (strncmp(c->line, "failed ", 7) == 0) return tri_status_fail(err, TRI_E_LIMIT, "the local cluster cannot serve: %s", c->line + 7);
+  if (strcmp(c->line, "ready") != 0) return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator says '%.200s'", c->line);
+  return TRI_OK;
+}
+
+static tri_status take_signals(tri_cluster *c, tri_error *err) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  c->mask_changed = sigprocmask(SIG_BLOCK, &set, &c->old_mask) == 0;
+  c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (c->signal_fd < 0) return tri_status_fail(err, TRI_E_IO, "cannot take signals: %s", strerror(errno));
+  return TRI_OK;
+}
+
+tri_status tri_cluster_start(tri_cluster **out, const tri_cluster_options *o, tri_error *err) {
+  if (o->workers < 1 || o->workers > TRI_CLUSTER_WORKERS)
+    return tri_status_fail(err, TRI_E_INVALID, "%d workers: from 1 to %d are possible on one machine", o->workers, TRI_CLUSTER_WORKERS);
+  tri_cluster *c = calloc(1, sizeof *c);
+  if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  *c = (tri_cluster){.options = *o, .log_fd = -1, .ready_fd = -1, .signal_fd = -1};
+  int64_t until = tri_clock_ms() + START_MS;
+  tri_status status = take_signals(c, err);
+  if (status == TRI_OK) status = find_programs(c, err);
+  if (status == TRI_OK) status = make_folder(c, err);
+  if (status == TRI_OK) status = make_keys(c, err);
+  if (status == TRI_OK) status = spawn_coordinator(c, err);
+  if (status == TRI_OK) status = next_line(c, until, err);
+  if (status == TRI_OK) snprintf(c->endpoint, sizeof c->endpoint, "%.*s", (int)sizeof c->endpoint - 1, c->line);
+  for (int i = 0; i < o->workers && status == TRI_OK; i++) status = spawn_worker(c, i, err);
+  if (status == TRI_OK) status = wait_for_ready(c, until, err);
+  if (status != TRI_OK) return tri_cluster_stop(&c), status;
+  *out = c;
+  return TRI_OK;
+}
+
+/* --- the end --- */
+
+/* True once it has ended and is reaped. */
+static bool reap(pid_t pid, int64_t until_ms) {
+  int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+  int64_t left = until_ms - tri_clock_ms();
+  struct pollfd p = {.fd = fd, .events = POLLIN};
+  if (fd >= 0) poll(&p, 1, left > 0 ? (int)left : 0), close(fd);
+  return waitpid(pid, NULL, WNOHANG) != 0; /* ended, or not ours any more */
+}
+
+static void end_processes(tri_cluster *c) {
+  if (!c->coordinator) return;
+  kill(-c->coordinator, SIGTERM);
+  int64_t until = tri_clock_ms() + STOP_MS;
+  for (int i = -1; i < c->options.workers; i++) {
+    pid_t pid = i < 0 ? c->coordinator : c->workers[i];
+    if (pid <= 0 || reap(pid, until)) continue;
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+  }
+}
+
+void tri_cluster_stop(tri_cluster **cluster) {
+  tri_cluster *c = *cluster;
+  if (!c) return;
+  end_processes(c);
+  const int fds[] = {c->log_fd, c->ready_fd, c->signal_fd};
+  for (int i = 0; i < 3; i++)
+    if (fds[i] >= 0) close(fds[i]);
+  if (c->dir[0]) nftw(c->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+  if (c->mask_changed) sigprocmask(SIG_SETMASK, &c->old_mask, NULL);
+  free(c);
+  *cluster = NULL;
+}
+
+tri_status tri_cluster_dial(tri_client **out, const tri_cluster *c, tri_error *err) {
+  char dir[PATH_MAX];
+  snprintf(dir, sizeof dir, "%s/client", c->dir);
+  return tri_client_dial(out, c->endpoint, dir, c->signal_fd, DIAL_MS, err);
+}
+
+const char *tri_cluster_endpoint(const tri_cluster *c) { return c->endpoint; }
+const char *tri_cluster_dir(const tri_cluster *c) { return c->dir; }
+pid_t tri_cluster_pid(const tri_cluster *c, int worker) { return worker < 0 ? c->coordinator : c->workers[worker]; }
+
+tri_status tri_cluster_restart(tri_cluster *c, int worker, tri_error *err) {
+  if (c->workers[worker] > 0 && !reap(c->workers[worker], tri_clock_ms() + STOP_MS))
+    return tri_status_fail(err, TRI_E_BUSY, "worker %d is still running", worker + 1);
+  return spawn_worker(c, worker, err);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_CLI_CLUSTER_H
+#define TRI_CLI_CLUSTER_H
+#include <sys/types.h>
+#include "cli/client.h"
+#include "engine/wire.h"
+
+/* A whole cluster on this machine: a coordinator and workers as child processes in a process group of their own, with keys in
+ * a temporary folder. They end with this process in every case (also when it is killed); the folder goes with tri_cluster_stop.
+ * While a cluster stands, SIGINT and SIGTERM are blocked in the calling thread (so start it before other threads): they end
+ * the waits of its clients with TRI_E_CANCELLED, and the caller goes on to stop it. */
+
+typedef struct tri_cluster tri_cluster;
+
+enum { TRI_CLUSTER_WORKERS = 64 };
+
+typedef struct tri_cluster_options {
+  const char *model_path;
+  int workers;       /* 1 to TRI_CLUSTER_WORKERS */
+  int threads;       /* of each worker; 0: the cores shared out */
+  tri_wire wire;
+  tri_ftype kv_type;
+  int context;       /* 0: the model's */
+  int slots;         /* 0: 1 */
+  int64_t memory;    /* of each worker, bytes; 0: no limit but the machine's */
+} tri_cluster_options;
+
+/* Returns once the pipeline serves. When it cannot come up, everything is ended and *err says why; if a process died, the end
+ * of the cluster's log goes to stderr. The programs are found beside the running one. */
+TRI_MUST_CHECK tri_status tri_cluster_start(tri_cluster **out, const tri_cluster_options *o, tri_error *err);
+/* Ends and reaps every process, removes the folder. */
+void tri_cluster_stop(tri_cluster **c);
+/* A client of it. Close it before the cluster is stopped. */
+TRI_MUST_CHECK tri_status tri_cluster_dial(tri_client **out, const tri_cluster *c, tri_error *err);
+
+/* For those who look closer. */
+const char *tri_cluster_endpoint(const tri_cluster *c);
+const char *tri_cluster_dir(const tri_cluster *c); /* key folders: coordinator, client, w1, w2, …; log */
+pid_t tri_cluster_pid(const tri_cluster *c, int worker); /* 0, 1, …; -1: the coordinator */
+/* Start a worker again that has ended: reaps it first. */
+TRI_MUST_CHECK tri_status tri_cluster_restart(tri_cluster *c, int worker, tri_error *err);
+
+#endif

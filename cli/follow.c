@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/follow.h"
+
+#include <stdio.h>
+#include "proto/sampling.h"
+
+static tri_status make_request(const tri_sampling_args *o, const tri_sampler_params *params, const tri_follow *f, tri_msg_submit *m, tri_error *err) {
+  *m = (tri_msg_submit){.predict = (uint32_t)o->predict, .special = f->special, .no_bos = f->no_bos, .ignore_end = o->ignore_end,
+                        .detach = f->detach, .want = TRI_WANT_SAMPLE, .sampling = tri_sampling_from_params(params)};
+  if (o->stops.count > TRI_MAX_STOPS) return tri_status_fail(err, TRI_E_LIMIT, "--stop: at most %d are possible", TRI_MAX_STOPS);
+  for (; m->n_stops < (uint32_t)o->stops.count; m->n_stops++) {
+    const char *stop = o->stops.items[m->n_stops];
+    if (!*stop || strlen(stop) >= TRI_MAX_STOP)
+      return tri_status_fail(err, TRI_E_INVALID, "--stop: a text of 1 to %d bytes is expected", TRI_MAX_STOP - 1);
+    snprintf(m->stops[m->n_stops], TRI_MAX_STOP, "%s", stop);
+  }
+  return TRI_OK;
+}
+
+static void take_text(tri_follow *f, const tri_client_event *e) {
+  tri_buf_append(&f->text, e->payload, e->payload_len);
+  if (f->quiet || !e->payload_len) return;
+  fwrite(e->payload, 1, e->payload_len, stdout);
+  fflush(stdout);
+}
+
+/* *over: nothing more will come. */
+static tri_status take_event(tri_follow *f, const tri_client_event *e, bool *over, tri_error *err) {
+  const tri_msg *m = e->msg;
+  switch (m->kind) {
+  case TRI_MSG_REFUSE: return tri_status_fail(err, (tri_status)m->refuse.status, "the coordinator refused the job: %s", m->refuse.text);
+  case TRI_MSG_ACCEPTED:
+    f->job = m->accepted.job;
+    *over = f->detach;
+    return TRI_OK;
+  case TRI_MSG_TOKENS:
+    for (uint32_t i = 0; i < m->tokens.n_tokens; i++)
+      if (tri_ids_push(&f->ids, m->tokens.tokens[i]) != TRI_OK) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+    take_text(f, e);
+    return TRI_OK;
+  case TRI_MSG_DONE:
+    *over = true;
+    f->done = m->done;
+    take_text(f, e);
+    return m->done.reason == TRI_DONE_FAILED ? tri_status_fail(err, TRI_E_PROTOCOL, "the job failed: %s", m->done.error) : TRI_OK;
+  default: return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator sent %s", tri_msg_kind_name(m->kind));
+  }
+}
+
+tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const tri_sampler_params *params, tri_follow *f, tri_error *err) {
+  tri_msg_submit request;
+  tri_client_event e;
+  bool over = false;
+  tri_status status = make_request(options, params, f, &request, err);
+  if (status == TRI_OK) status = tri_client_submit(c, &request, f->prompt->data, f->prompt->len, err);
+  if (status == TRI_OK && f->show_prompt && !f->quiet) fwrite(f->prompt->data, 1, f->prompt->len, stdout), fflush(stdout);
+  while (status == TRI_OK && !over) {
+    status = tri_client_next(c, &e, -1, err);
+    if (status == TRI_OK) status = take_event(f, &e, &over, err);
+  }
+  if (!f->quiet && !f->detach && (f->text.len || f->show_prompt)) putchar('\n'), fflush(stdout);
+  return status;
+}
+
+static double per_second(uint32_t n, uint64_t us) { return us ? n * 1e6 / (double)us : 0; }
+/* the first token comes out of the prefill */
+static uint32_t decoded(const tri_follow *f) { return f->done.tokens ? f->done.tokens - 1 : 0; }
+
+void tri_follow_summary(const tri_follow *f, FILE *out) {
+  const tri_msg_done *d = &f->done;
+  fprintf(out, "prefill %u tokens, %.1f tokens/s; decode %u tokens, %.1f tokens/s\n", d->prompt_tokens, per_second(d->prompt_tokens, d->prefill_us),
+          d->tokens, per_second(decoded(f), d->decode_us));
+}
+
+json_t *tri_follow_json(const tri_follow *f) {
+  static const char *const reasons[] = {"length", "end", "stop", "cancelled", "failed"};
+  const tri_msg_done *d = &f->done;
+  if (f->detach) return json_pack("{s:I}", "job", (json_int_t)f->job);
+  json_t *ids = json_array();
+  for (size_t i = 0; i < f->ids.len; i++) json_array_append_new(ids, json_integer(f->ids.data[i]));
+  return json_pack("{s:I, s:s%, s:o, s:s, s:i, s:i, s:f, s:f, s:f}", "job", (json_int_t)f->job, "text", f->text.data ? (char *)f->text.data : "",
+                   f->text.len, "ids", ids, "reason", reasons[d->reason], "prompt_tokens", (int)d->prompt_tokens, "tokens", (int)d->tokens,
+                   "queued_ms", (double)d->queued_us / 1e3, "prefill_tokens_per_s", per_second(d->prompt_tokens, d->prefill_us),
+                   "decode_tokens_per_s", per_second(decoded(f), d->decode_us));
+}
+
+void tri_follow_free(tri_follow *f) {
+  tri_buf_free(&f->text);
+  tri_ids_free(&f->ids);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/nodes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+tri_status tri_nodes_fetch(tri_client *c, json_t **out, int64_t timeout_ms, tri_error *err) {
+  tri_buf text = {0};
+  tri_status status = tri_client_status(c, &text, timeout_ms, err);
+  json_error_t why;
+  if (status == TRI_OK && !(*out = json_loadb((const char *)text.data, text.len, 0, &why)))
+    status = tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator's status is not JSON: %s", why.text);
+  tri_buf_free(&text);
+  return status;
+}
+
+static const char *text_of(const json_t *o, const char *key) {
+  const char *s = json_string_value(json_object_get(o, key));
+  return s ? s : "";
+}
+static double number_of(const json_t *o, const char *key) { return json_number_value(json_object_get(o, key)); }
+
+static void describe_layers(const json_t *w, char *out, size_t size) {
+  if (!json_object_get(w, "stage")) {
+    snprintf(out, size, "-");
+    return;
+  }
+  snprintf(out, size, "%s%.0f-%.0f%s", json_is_true(json_object_get(w, "embed")) ? "emb " : "", number_of(w, "first"), number_of(w, "last"),
+           json_is_true(json_object_get(w, "head")) ? " head" : "");
+}
+
+void tri_nodes_table(const json_t *status, FILE *out) {
+  size_t i;
+  json_t *w;
+  fprintf(out, "%-6s %-12s %-9s %-14s %9s %9s %13s %9s %6s\n", "stage", "worker", "state", "layers", "stage MB", "RSS MB", "ms per token", "bytes/hop", "busy");
+  json_array_foreach(json_object_get(status, "workers"), i, w) {
+    char stage[16] = "-", layers[48];
+    if (json_object_get(w, "stage")) snprintf(stage, sizeof stage, "%.0f", number_of(w, "stage"));
+    describe_layers(w, layers, sizeof layers);
+    fprintf(out, "%-6s %-12s %-9s %-14s %9.1f %9.1f %13.3f %9.0f %5.0f%%\n", stage, text_of(w, "name"), text_of(w, "state"), layers,
+            number_of(w, "stage_bytes") / 1e6, number_of(w, "rss_bytes") / 1e6, number_of(w, "ms_per_token"), number_of(w, "bytes_per_token"),
+            number_of(w, "busy") * 100);
+  }
+}

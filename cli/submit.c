@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+#include "cli/follow.h"
+
+static const char *coordinator, *key_dir, *prompt_option;
+static int64_t timeout_s = 5;
+static bool as_json, follow, detach, special, no_bos, no_prompt, verbose;
+static tri_sampling_args sampling = TRI_SAMPLING_ARGS_DEFAULTS;
+static const tri_arg args[] = {
+    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT.", 0, 0},
+    {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with coordinator.key in it.", 0, 0},
+    {"prompt", 'p', TRI_ARG_STRING, &prompt_option, "TEXT", "The text to go on from; - reads standard input.", 0, 0},
+    {"follow", 'f', TRI_ARG_FLAG, &follow, NULL, "Show the text as it comes (this is what happens anyway).", 0, 0},
+    {"detach", 0, TRI_ARG_FLAG, &detach, NULL, "Print the job's number and end; the job goes on without us.", 0, 0},
+    TRI_SAMPLING_ARGS(sampling),
+    {"special", 0, TRI_ARG_FLAG, &special, NULL, "Read tokens such as <|eot_id|> in the prompt as such.", 0, 0},
+    {"no-bos", 0, TRI_ARG_FLAG, &no_bos, NULL, "Do not put the begin-of-text token before the prompt.", 0, 0},
+    {"no-prompt", 0, TRI_ARG_FLAG, &no_prompt, NULL, "Print the answer only, not the prompt before it.", 0, 0},
+    {"timeout", 0, TRI_ARG_INT, &timeout_s, "SECONDS", "Give up if the coordinator cannot be reached for so long (default 5).", 1, 3600},
+    {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document at the end.", 0, 0},
+    {"verbose", 'v', TRI_ARG_FLAG, &verbose, NULL, "Show the seed on standard error.", 0, 0},
+};
+static const tri_args_spec spec = {
+    "trireme submit", "Give a prompt to a running cluster.", "--coordinator tcp://HOST:PORT --key DIR -p PROMPT [options]",
+    "  trireme submit --coordinator tcp://10.0.0.1:7117 --key ~/trireme/me -p \"Once upon a time\" -n 100\n", args, sizeof args / sizeof *args};
+
+static tri_status check(tri_error *err) {
+  if (!coordinator || !key_dir)
+    return tri_status_fail(err, TRI_E_INVALID, "a coordinator and a key are needed: --coordinator tcp://HOST:PORT --key DIR");
+  if (follow && detach) return tri_status_fail(err, TRI_E_INVALID, "--follow and --detach exclude each other");
+  return TRI_OK;
+}
+
+static void report(const tri_follow *f) {
+  if (as_json) {
+    json_t *doc = tri_follow_json(f);
+    json_dumpf(doc, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(doc);
+  } else if (detach) {
+    printf("job %llu\n", (unsigned long long)f->job);
+  } else {
+    fputc('\n', stderr);
+    tri_follow_summary(f, stderr);
+  }
+}
+
+int tri_cli_submit(int argc, char **argv) {
+  int code;
+  if (!tri_cli_parse(&spec, argc, argv, 0, 0, NULL, &code)) return code;
+  tri_error err = {0};
+  tri_client *client = NULL;
+  tri_buf prompt = {0};
+  tri_sampler_params params;
+  tri_follow f = {.prompt = &prompt, .special = special, .no_bos = no_bos, .detach = detach, .quiet = as_json, .show_prompt = !no_prompt && !detach};
+  tri_status status = check(&err);
+  if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &params, &err);
+  if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &prompt, &err);
+  if (status == TRI_OK && verbose) fprintf(stderr, "seed %llu\n", (unsigned long long)params.seed);
+  if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, -1, timeout_s * 1000, &err);
+  if (status == TRI_OK) status = tri_follow_job(client, &sampling, &params, &f, &err);
+  if (status == TRI_OK) report(&f);
+  tri_client_close(&client);
+  tri_follow_free(&f);
+  tri_buf_free(&prompt);
+  return status == TRI_OK ? 0 : tri_cli_fail(&err);
+}

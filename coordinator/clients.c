@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* The glue's side that faces clients: jobs in, tokens out. */
+#include "coordinator/coordinator_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/clock.h"
+#include "base/log.h"
+
+/* Send c->outgoing to a job's client. One that has gone, or does not read, is told nothing more. */
+static void send_to_client(coordinator *c, tri_job *job, const void *payload, size_t len) {
+  tri_error err;
+  if (!job->sends) return;
+  tri_status status = coordinator_send(c, &job->client, payload, len, &err);
+  if (status == TRI_OK) return;
+  job->sends = false;
+  TRI_INFO("job %llu: its client is not there any more: %s", (unsigned long long)job->id, err.text);
+}
+
+/* Tell the client and forget the job. */
+static void finish_job(coordinator *c, tri_job *job) {
+  static const char *const reasons[] = {"length", "end", "stop", "cancelled", "failed"};
+  tri_buf rest = {0};
+  c->outgoing = (tri_msg){.kind = TRI_MSG_DONE};
+  tri_jobs_done(job, &c->outgoing.done, &rest);
+  const tri_msg_done *d = &c->outgoing.done;
+  TRI_INFO("job %llu: %s%s%s, %u prompt tokens in %.1f ms, %u tokens in %.1f ms", (unsigned long long)job->id, reasons[d->reason],
+           d->error[0] ? ": " : "", d->error, d->prompt_tokens, (double)d->prefill_us / 1e3, d->tokens, (double)d->decode_us / 1e3);
+  if (!tri_buf_ok(&rest)) rest.len = 0;
+  send_to_client(c, job, rest.data, rest.len);
+  tri_buf_free(&rest);
+  tri_jobs_remove(&c->jobs, &job);
+}
+
+void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {
+  tri_scheduler_output *o = &c->output;
+  if (!o->job) return;
+  if (!tri_buf_ok(&c->text)) tri_jobs_end(&c->jobs, o->job, TRI_DONE_FAILED, "out of memory for its text", tri_clock_us());
+  if (o->tells) {
+    c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = o->tokens};
+    if (o->forwards) send_to_client(c, o->job, payload, len);
+    else send_to_client(c, o->job, c->text.data, c->text.len);
+  }
+  if (!o->job->sends && !o->job->detach) tri_jobs_end(&c->jobs, o->job, TRI_DONE_CANCELLED, NULL, tri_clock_us());
+  if (o->job->state == TRI_JOB_ENDED) finish_job(c, o->job);
+}
+
+void coordinator_fail_running(coordinator *c, const char *error) {
+  for (tri_job *job; (job = tri_jobs_first_running(&c->jobs));) {
+    tri_jobs_end(&c->jobs, job, TRI_DONE_FAILED, error, tri_clock_us());
+    finish_job(c, job);
+  }
+}
+
+static void on_submit(coordinator *c, const tri_incoming *in, const tri_msg_submit *m, const tri_allowed *who) {
+  tri_error err;
+  tri_job *job;
+  uint32_t ahead;
+  tri_status status = tri_jobs_submit(&c->jobs, m, in, tri_clock_us(), &job, &ahead, &err);
+  if (status != TRI_OK) {
+    TRI_INFO("a job of %s was refused: %s", who->name, err.text);
+    coordinator_refuse(c, in, status, err.text);
+    return;
+  }
+  TRI_INFO("job %llu of %s: %zu prompt tokens, %u ahead", (unsigned long long)job->id, who->name, job->prompt.len, ahead);
+  c->outgoing = (tri_msg){.kind = TRI_MSG_ACCEPTED,
+                          .accepted = {.job = job->id, .prompt_tokens = (uint32_t)job->prompt.len, .ahead = ahead}};
+  if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) job->sends = false;
+}
+
+static void on_cancel(coordinator *c, const tri_incoming *in, uint64_t id, const tri_allowed *who) {
+  tri_job *job = tri_jobs_find(&c->jobs, id);
+  if (!job) return; /* it has ended while the message was on its way */
+  if (memcmp(job->client_key, in->key, TRI_KEY_BYTES) != 0 && who->role != TRI_ROLE_ADMIN) {
+    TRI_WARN("%s tried to cancel job %llu of another client", who->name, (unsigned long long)id);
+    coordinator_refuse(c, in, TRI_E_DENIED, "this job is another client's; only it or an admin may cancel it");
+    return;
+  }
+  tri_jobs_end(&c->jobs, job, TRI_DONE_CANCELLED, NULL, tri_clock_us());
+  finish_job(c, job);
+}
+
+static void on_status_request(coordinator *c, const tri_incoming *in) {
+  tri_error err;
+  tri_buf json = {0};
+  tri_status status = coordinator_report(c, tri_clock_ms(), &json, &err);
+  c->outgoing = (tri_msg){.kind = TRI_MSG_STATUS};
+  if (status == TRI_OK) status = coordinator_send(c, &in->from, json.data, json.len, &err);
+  if (status != TRI_OK) TRI_WARN("a status could not be sent: %s", err.text);
+  tri_buf_free(&json);
+}
+
+void coordinator_client_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who) {
+  if (m->kind == TRI_MSG_SUBMIT) on_submit(c, in, &m->submit, who);
+  else if (m->kind == TRI_MSG_CANCEL) on_cancel(c, in, m->cancel.job, who);
+  else on_status_request(c, in);
+}

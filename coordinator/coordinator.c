@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/coordinator_impl.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+
+tri_status coordinator_send(coordinator *c, const tri_peer *to, const void *payload, size_t len, tri_error *err) {
+  return tri_link_send(c->link, to, &c->outgoing, (void *)payload, len, false, err); /* copied, as it is not given away */
+}
+
+void coordinator_refuse(coordinator *c, const tri_incoming *in, tri_status status, const char *text) {
+  tri_error err;
+  c->outgoing = (tri_msg){.kind = TRI_MSG_REFUSE, .refuse = {.status = status}};
+  snprintf(c->outgoing.refuse.text, sizeof c->outgoing.refuse.text, "%s", text);
+  if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) TRI_DEBUG("a refusal could not be sent: %s", err.text);
+}
+
+/* --- the allow-list --- */
+
+static bool same_time(const struct timespec *a, const struct timespec *b) { return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec; }
+
+/* Read the list again if its file is another than last time. A bad one is reported once and the old one stays. */
+static tri_status reload_allowed(coordinator *c, tri_error *err) {
+  char path[PATH_MAX];
+  struct stat st = {0};
+  snprintf(path, sizeof path, "%s/allowed.keys", c->config->key_dir);
+  if (stat(path, &st) != 0) st.st_mtim = (struct timespec){0};
+  if (same_time(&st.st_mtim, &c->allowed_mtime)) return TRI_OK;
+  tri_allow_list list = {0};
+  c->allowed_mtime = st.st_mtim;
+  tri_status status = tri_keys_load_allowed(&list, c->config->key_dir, err);
+  if (status != TRI_OK) return status;
+  tri_keys_free_allowed(&c->allowed);
+  c->allowed = list;
+  return TRI_OK;
+}
+
+static void follow_allowed(coordinator *c) {
+  tri_error err;
+  if (reload_allowed(c, &err) != TRI_OK) TRI_ERROR("the allow-list stays as it was: %s", err.text);
+}
+
+static bool allow(void *arg, const char *domain, const uint8_t key[TRI_KEY_BYTES], const char *address) {
+  coordinator *c = arg;
+  follow_allowed(c);
+  const tri_allowed *who = tri_keys_find(&c->allowed, key);
+  char text[TRI_KEY_TEXT];
+  tri_keys_text(key, text);
+  if (!who) TRI_WARN("refused a %s connection from %s: key %s is not on the allow-list", domain, address, text);
+  return who != NULL;
+}
+
+/* --- messages --- */
+
+typedef enum sender { SENDER_WORKER, SENDER_CLIENT, SENDER_NOBODY } sender;
+
+static sender sender_of(tri_msg_kind kind) {
+  switch (kind) {
+  case TRI_MSG_HELLO:
+  case TRI_MSG_BOUND:
+  case TRI_MSG_READY:
+  case TRI_MSG_RESULT:
+  case TRI_MSG_HEARTBEAT:
+  case TRI_MSG_FAULT: return SENDER_WORKER;
+  case TRI_MSG_SUBMIT:
+  case TRI_MSG_CANCEL:
+  case TRI_MSG_STATUS_REQUEST: return SENDER_CLIENT;
+  default: return SENDER_NOBODY;
+  }
+}
+
+static void refuse_role(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who) {
+  char text[256];
+  snprintf(text, sizeof text, "the key of %s has the role %s, which may not send %s", who->name, tri_keys_role_name(who->role),
+           tri_msg_kind_name(m->kind));
+  TRI_WARN("%s (from %s)", text, in->address);
+  coordinator_refuse(c, in, TRI_E_DENIED, text);
+}
+
+static void on_message(coordinator *c, const tri_incoming *in, const tri_msg *m) {
+  /* a connection outlives the removal of its key, so every message is checked */
+  const tri_allowed *who = tri_keys_find(&c->allowed, in->key);
+  if (!who) {
+    TRI_WARN("a message from %s was refused: its key is no longer on the allow-list", in->address);
+    coordinator_refuse(c, in, TRI_E_DENIED, "this key is no longer on the coordinator's allow-list");
+    return;
+  }
+  sender role = sender_of(m->kind);
+  if (role == SENDER_WORKER && who->role == TRI_ROLE_WORKER) coordinator_worker_message(c, in, m, who, tri_clock_ms());
+  else if (role == SENDER_CLIENT && (who->role == TRI_ROLE_CLIENT || who->role == TRI_ROLE_ADMIN)) coordinator_client_message(c, in, m, who);
+  else refuse_role(c, in, m, who);
+}
+
+static void read_link(void *arg) {
+  coordinator *c = arg;
+  for (int i = 0; i < COORDINATOR_FAIR; i++) {
+    tri_incoming in;
+    tri_error err = {0};
+    tri_status status = tri_link_recv(c->link, &in, &c->incoming, &err);
+    if (status == TRI_E_AGAIN) break;
+    if (status == TRI_OK) {
+      on_message(c, &in, &c->incoming);
+      continue;
+    }
+    const tri_allowed *who = tri_keys_find(&c->allowed, in.key);
+    TRI_WARN("a bad message from %s (%s): %s", who ? who->name : "an unknown key", in.address, err.text);
+  }
+  coordinator_pump(c);
+}
+
+static void tick(void *arg) {
+  coordinator *c = arg;
+  follow_allowed(c);
+  coordinator_tend_workers(c, tri_clock_ms());
+  coordinator_pump(c);
+}
+
+static void on_signal(void *arg) {
+  coordinator *c = arg;
+  TRI_INFO("asked to end");
+  tri_loop_stop(c->loop);
+}
+
+/* --- start and end --- */
+
+static tri_status check_config(coordinator *c, tri_pipeline_config *out, tri_error *err) {
+  const tri_coordinator_config *config = c->config;
+  const tri_shape *shape = tri_model_shape(c->model);
+  uint32_t context = config->context ? config->context : (uint32_t)shape->context;
+  if (context > (uint32_t)shape->context)
+    return tri_status_fail(err, TRI_E_INVALID, "--context %u: the model's context is %d", context, shape->context);
+  *out = (tri_pipeline_config){.slots = config->slots, .context = context, .max_rows = config->max_rows, .wire = config->wire,
+                               .kv_type = config->kv_type, .layers = (uint32_t)shape->n_layers};
+  return TRI_OK;
+}
+
+static tri_status prepare_state(coordinator *c, tri_error *err) {
+  tri_pipeline_config config;
+  tri_status status = check_config(c, &config, err);
+  if (status != TRI_OK) return status;
+  const tri_tokenizer *tokenizer = tri_model_tokenizer(c->model);
+  uint32_t vocab = (uint32_t)tri_model_shape(c->model)->vocab;
+  uint8_t id[TRI_ID_BYTES];
+  tri_model_id(c->model, id);
+  tri_registry_init(&c->registry, id);
+  tri_pipeline_init(&c->pipeline, &config);
+  tri_jobs_init(&c->jobs, tokenizer, config.context, vocab);
+  tri_scheduler_init(&c->scheduler, &c->jobs, config.slots, config.max_rows, vocab);
+  return TRI_OK;
+}
+
+static tri_status start_listening(coordinator *c, tri_error *err) {
+  size_t row = (size_t)tri_model_shape(c->model)->vocab * sizeof(float);
+  tri_net_limit_payload(c->net, row > TRI_MAX_PROMPT ? row : TRI_MAX_PROMPT);
+  uint16_t port;
+  tri_status status = tri_link_listen(&c->link, c->net, TRI_LINK_CONTROL, c->config->listen, "control", &port, err);
+  if (status == TRI_OK) status = tri_loop_add_link(c->loop, c->link, read_link, c, err);
+  if (status != TRI_OK) return status;
+  int host = (int)(strrchr(c->config->listen, ':') - c->config->listen);
+  snprintf(c->endpoint, sizeof c->endpoint, "%.*s:%u", host, c->config->listen, port);
+  TRI_INFO("listening on %s", c->endpoint);
+  if (c->config->ready_fd >= 0) dprintf(c->config->ready_fd, "%s\n", c->endpoint);
+  tri_loop_set_tick(c->loop, COORDINATOR_TICK_MS, tick, c);
+  return TRI_OK;
+}
+
+static void close_all(coordinator *c) {
+  tri_loop_destroy(&c->loop);
+  tri_link_close(&c->link);
+  tri_net_destroy(&c->net);
+  tri_jobs_free(&c->jobs);
+  tri_model_close(&c->model);
+  tri_keys_free_allowed(&c->allowed);
+  tri_keys_wipe(&c->key);
+  tri_buf_free(&c->text);
+}
+
+tri_status tri_coordinator_run(const tri_coordinator_config *config, tri_error *err) {
+  coordinator *c = calloc(1, sizeof *c);
+  if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  c->config = config;
+  c->start_ms = tri_clock_ms();
+  c->allowed_mtime.tv_nsec = -1; /* never read */
+  tri_status status = tri_keys_load(&c->key, config->key_dir, err);
+  if (status == TRI_OK) status = reload_allowed(c, err);
+  if (status == TRI_OK) status = tri_model_open(&c->model, config->model_path, err);
+  if (status == TRI_OK) status = prepare_state(c, err);
+  if (status == TRI_OK) status = tri_net_create(&c->net, &c->key, allow, c, err);
+  if (status == TRI_OK) status = tri_loop_create(&c->loop, c->net, err);
+  if (status == TRI_OK) status = tri_loop_on_signal(c->loop, on_signal, c, err);
+  if (status == TRI_OK) status = start_listening(c, err);
+  if (status == TRI_OK) status = tri_loop_run(c->loop, -1, err);
+  close_all(c);
+  free(c);
+  return status;
+}

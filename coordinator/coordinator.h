@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_COORDINATOR_COORDINATOR_H
+#define TRI_COORDINATOR_COORDINATOR_H
+#include "engine/wire.h"
+#include "proto/keys.h"
+
+/* The coordinator's process: sockets around the state machines. */
+
+typedef struct tri_coordinator_config {
+  const char *model_path; /* its tokenizer and shape; weights are not read */
+  const char *listen;     /* tcp://ADDRESS:PORT; port 0 picks one */
+  const char *key_dir;    /* secret.key and allowed.keys */
+  const char *const *expect; /* names of workers, in the order of the stages; all must be there */
+  size_t n_expect;
+  uint32_t min_workers;   /* at least 1 */
+  uint32_t context, slots, max_rows;
+  tri_wire wire;
+  tri_ftype kv_type;
+  int ready_fd;           /* -1: none. Lines for whoever started us: the endpoint once we listen, "ready" once the pipeline
+                             serves, "failed TEXT" each time it cannot be brought up */
+} tri_coordinator_config;
+
+/* Runs until SIGTERM or SIGINT (TRI_OK), or an error that ends it. */
+TRI_MUST_CHECK tri_status tri_coordinator_run(const tri_coordinator_config *config, tri_error *err);
+
+#endif

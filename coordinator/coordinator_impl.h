@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_COORDINATOR_COORDINATOR_IMPL_H
+#define TRI_COORDINATOR_COORDINATOR_IMPL_H
+#include <time.h>
+#include "coordinator/coordinator.h"
+#include "coordinator/jobs.h"
+#include "coordinator/pipeline.h"
+#include "coordinator/registry.h"
+#include "coordinator/scheduler.h"
+#include "engine/stage.h"
+#include "proto/loop.h"
+
+/* Inside coordinator/ only: what the glue's files share. One thread. */
+
+enum {
+  COORDINATOR_TICK_MS = 100,
+  COORDINATOR_PROBE_MS = 500,  /* how soon a closed connection is noticed */
+  COORDINATOR_STALL_MS = 20000, /* steps in flight and no worker that gets on: a step is lost */
+  COORDINATOR_RETRY_MS = 1000, /* after a plan that failed; doubles up to */
+  COORDINATOR_RETRY_MAX_MS = 30000,
+  COORDINATOR_FAIR = 256,
+};
+
+typedef struct coordinator {
+  const tri_coordinator_config *config;
+  tri_keypair key;
+  tri_model *model;
+  tri_net *net;
+  tri_loop *loop;
+  tri_link *link;
+  char endpoint[TRI_MAX_ENDPOINT];
+  tri_allow_list allowed;
+  struct timespec allowed_mtime; /* of the file that was read */
+  int64_t start_ms, next_probe_ms;
+  /* state machines */
+  tri_registry registry;
+  tri_pipeline pipeline;
+  tri_jobs jobs;
+  tri_scheduler scheduler;
+  /* bringing a pipeline up */
+  int64_t retry_at_ms, retry_ms;
+  char trouble[TRI_MAX_TEXT]; /* why there is none; empty: nothing wrong but missing workers */
+  bool told_ready;
+  /* watching it */
+  uint64_t progress;          /* sum of the workers' counters */
+  int64_t progress_ms;
+  uint64_t dropped;           /* messages of another epoch */
+  /* scratch: they are large */
+  tri_plan plan;
+  tri_msg incoming, outgoing;
+  tri_scheduler_action action;
+  tri_scheduler_output output;
+  tri_buf text;
+} coordinator;
+
+/* --- coordinator.c --- */
+/* c->outgoing to a peer. */
+tri_status coordinator_send(coordinator *c, const tri_peer *to, const void *payload, size_t len, tri_error *err);
+/* Say no to whoever sent `in`. */
+void coordinator_refuse(coordinator *c, const tri_incoming *in, tri_status status, const char *text);
+
+/* --- workers.c --- */
+void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who, int64_t now_ms);
+/* Notice lost workers and stalled steps; bring a pipeline up if there is none and may be one. */
+void coordinator_tend_workers(coordinator *c, int64_t now_ms);
+/* Send what the scheduler has. */
+void coordinator_pump(coordinator *c);
+
+/* --- clients.c --- */
+void coordinator_client_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
+/* The scheduler's output for a result whose payload is here. */
+void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len);
+/* End every running job with this error. */
+void coordinator_fail_running(coordinator *c, const char *error);
+
+/* --- report.c --- */
+/* The status as JSON, appended to *out. */
+tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out, tri_error *err);
+
+#endif

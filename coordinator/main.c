@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/args.h"
+#include "base/log.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/registry.h"
+#include "coordinator/scheduler.h"
+
+static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *key_dir, *wire_name = "int8", *kv_name = "f16";
+static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1;
+static tri_args_list expect;
+static const tri_arg args[] = {
+    {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file: the same as the workers'.", 0, 0},
+    {"listen", 0, TRI_ARG_STRING, &listen_on, "ENDPOINT", "Where workers and clients connect (default tcp://0.0.0.0:7117).", 0, 0},
+    {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with allowed.keys in it.", 0, 0},
+    {"min-workers", 'w', TRI_ARG_INT, &min_workers, "N", "Serve once that many workers are there (default 1).", 1, TRI_REGISTRY_MAX},
+    {"expect", 0, TRI_ARG_MULTI, &expect, "NAME", "A worker that must be there; several give the order of the stages.", 0, 0},
+    {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context: prompt and answer together, in tokens (default: the model's).", 1, TRI_MAX_CONTEXT},
+    {"slots", 0, TRI_ARG_INT, &slots, "N", "Sequences in the pipeline at once (default 1).", 1, TRI_SCHEDULER_SLOTS},
+    {"max-rows", 0, TRI_ARG_INT, &max_rows, "N", "Most rows in a step (default 256).", 1, TRI_MAX_ROWS},
+    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default int8).", 0, 0},
+    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
+    {"ready-fd", 0, TRI_ARG_INT, &ready_fd, "FD", "Write the endpoint to this descriptor, then a line once it serves.", 0, 1 << 20},
+};
+static const tri_args_spec spec = {
+    "trireme-coordinator",
+    "Split a model over workers and give them jobs.",
+    "-m FILE --key DIR [options]",
+    "  trireme-coordinator -m model.gguf --key ~/trireme/coordinator --min-workers 3\n"
+    "  trireme-coordinator -m model.gguf --key keys --expect big --expect small --listen tcp://10.0.0.1:7117\n",
+    args, sizeof args / sizeof *args};
+
+static tri_status read_options(int argc, char **argv, tri_coordinator_config *out, bool *helped, tri_error *err) {
+  int positionals = 0;
+  tri_status status = tri_args_parse(&spec, argc, argv, &positionals, helped, err);
+  if (status != TRI_OK || *helped) return status;
+  if (positionals) return tri_status_fail(err, TRI_E_INVALID, "unexpected argument '%s'", argv[1]);
+  if (!model_path || !key_dir)
+    return tri_status_fail(err, TRI_E_INVALID, "%s is needed; see trireme-coordinator --help", model_path ? "--key DIR" : "--model FILE");
+  tri_wire wire;
+  status = tri_wire_parse(wire_name, &wire, err);
+  if (status != TRI_OK) return status;
+  bool f32 = strcmp(kv_name, "f32") == 0;
+  if (!f32 && strcmp(kv_name, "f16") != 0) return tri_status_fail(err, TRI_E_INVALID, "--kv %s: KV cache types are f16 and f32", kv_name);
+  uint32_t expected = (uint32_t)expect.count;
+  *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .key_dir = key_dir, .expect = expect.items, .n_expect = expected,
+                                  .min_workers = expected > min_workers ? expected : (uint32_t)min_workers, .context = (uint32_t)context,
+                                  .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire, .kv_type = f32 ? TRI_F32 : TRI_F16,
+                                  .ready_fd = (int)ready_fd};
+  return TRI_OK;
+}
+
+int main(int argc, char **argv) {
+  tri_error err = {0};
+  bool helped = false;
+  tri_coordinator_config config;
+  tri_log_set_name("coordinator");
+  signal(SIGPIPE, SIG_IGN); /* whoever reads --ready-fd may go */
+  tri_status status = read_options(argc, argv, &config, &helped, &err);
+  if (helped) return 0;
+  if (status == TRI_OK) status = tri_coordinator_run(&config, &err);
+  if (status != TRI_OK) fprintf(stderr, "trireme-coordinator: %s\n", err.text);
+  return tri_status_exit_code(status);
+}

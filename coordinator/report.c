@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "coordinator/coordinator_impl.h"
+
+/* A number without the noise of its last binary digits. */
+static json_t *number(double v, double step) { return json_real((double)(int64_t)(v / step + 0.5) * step); }
+
+static json_t *report_model(const coordinator *c) {
+  const tri_shape *s = tri_model_shape(c->model);
+  const char *path = tri_gguf_path(tri_model_gguf(c->model)), *slash = strrchr(path, '/');
+  return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "file", slash ? slash + 1 : path, "d", s->d, "layers", s->n_layers, "heads",
+                   s->n_heads, "kv_heads", s->n_kv, "ffn", s->ffn, "vocab", s->vocab, "context", (int)c->pipeline.config.context, "slots",
+                   (int)c->pipeline.config.slots);
+}
+
+static void report_stage(const coordinator *c, const tri_worker *w, json_t *out) {
+  const tri_plan_stage *part = &c->pipeline.part[w->stage];
+  json_object_set_new(out, "stage", json_integer(w->stage + 1));
+  json_object_set_new(out, "first", json_integer(part->first));
+  json_object_set_new(out, "last", json_integer(part->last - 1));
+  json_object_set_new(out, "embed", json_boolean(part->first == 0));
+  json_object_set_new(out, "head", json_boolean(part->last == c->pipeline.config.layers));
+  json_object_set_new(out, "stage_bytes", json_integer((json_int_t)w->stage_bytes));
+}
+
+static json_t *report_worker(const coordinator *c, const tri_worker *w) {
+  char key[TRI_KEY_TEXT];
+  tri_keys_text(w->key, key);
+  key[8] = 0;
+  const tri_msg_heartbeat *b = &w->beat;
+  double rows = b->rows ? (double)b->rows : 1;
+  json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I}", "name", w->hello.name, "key", key, "address", w->address, "state",
+                          tri_registry_state_name(w->state), "isa", w->hello.isa, "threads", (int)w->hello.threads, "memory_bytes",
+                          (json_int_t)w->hello.memory_bytes, "rss_bytes", (json_int_t)b->rss_bytes);
+  if (!out) return NULL;
+  if (w->stage >= 0) report_stage(c, w, out);
+  json_object_set_new(out, "layer_ms", number(w->hello.layer_us / 1e3, 1e-3));
+  json_object_set_new(out, "head_ms", number(w->hello.head_us / 1e3, 1e-3));
+  json_object_set_new(out, "busy", number(w->busy_share, 1e-3));
+  json_object_set_new(out, "ms_per_token", number((double)b->busy_us / 1e3 / rows, 1e-3));
+  json_object_set_new(out, "bytes_per_token", number((double)b->sent_bytes / rows, 1e-1));
+  json_object_set_new(out, "steps", json_integer((json_int_t)b->steps));
+  json_object_set_new(out, "rows", json_integer((json_int_t)b->rows));
+  json_object_set_new(out, "dropped", json_integer((json_int_t)b->dropped));
+  return out;
+}
+
+/* In the order of the stages, then the others. */
+static json_t *report_workers(const coordinator *c) {
+  json_t *out = json_array();
+  for (uint32_t i = 0; i < c->pipeline.stages; i++) json_array_append_new(out, report_worker(c, &c->registry.workers[c->pipeline.worker[i]]));
+  for (size_t i = 0; i < c->registry.count; i++)
+    if (c->registry.workers[i].stage < 0) json_array_append_new(out, report_worker(c, &c->registry.workers[i]));
+  return out;
+}
+
+static void describe_state(const coordinator *c, char out[96]) {
+  if (c->pipeline.state != TRI_PIPELINE_IDLE)
+    snprintf(out, 96, "%s", tri_pipeline_state_name(c->pipeline.state));
+  else
+    snprintf(out, 96, "waiting for workers %zu/%u", tri_registry_live(&c->registry), c->config->min_workers);
+}
+
+tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out, tri_error *err) {
+  char state[96];
+  describe_state(c, state);
+  json_t *jobs = json_pack("{s:i, s:i, s:I, s:I}", "running", (int)c->jobs.running, "queued", (int)c->jobs.queued, "done",
+                           (json_int_t)c->jobs.ended_ok, "failed", (json_int_t)c->jobs.ended_failed);
+  json_t *doc = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:I}", "version", TRIREME_VERSION, "epoch",
+                          (int)c->pipeline.epoch, "state", state, "trouble", c->trouble, "wire", tri_wire_name(c->config->wire), "kv",
+                          c->config->kv_type == TRI_F32 ? "f32" : "f16", "uptime_s", (double)(now_ms - c->start_ms) / 1e3, "model", report_model(c),
+                          "workers", report_workers(c), "jobs", jobs, "prefill_tokens_per_s", number(c->jobs.prefill_per_s, 1e-2),
+                          "decode_tokens_per_s", number(c->jobs.decode_per_s, 1e-2), "dropped", (json_int_t)c->dropped);
+  char *text = doc ? json_dumps(doc, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+  if (text) tri_buf_append(out, text, strlen(text));
+  bool ok = text && tri_buf_ok(out);
+  free(text);
+  json_decref(doc);
+  return ok ? TRI_OK : tri_status_fail(err, TRI_E_NOMEM, "out of memory for the status");
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* The glue's side that faces workers: who is there, the pipeline over them, steps out and results in. */
+#include "coordinator/coordinator_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+
+static tri_worker *worker_at(coordinator *c, int index) { return &c->registry.workers[index]; }
+
+/* --- the end of an epoch --- */
+
+static void tell_starter(const coordinator *c, const char *what, const char *text) {
+  if (c->config->ready_fd >= 0) dprintf(c->config->ready_fd, "%s%s%s\n", what, text[0] ? " " : "", text);
+}
+
+/* Running jobs end with `why`; the workers drop their stages. A failure to come up backs off, a loss while serving does not:
+ * what is left, or who comes back, may serve at once. */
+static void drop_pipeline(coordinator *c, const char *why, int64_t now_ms) {
+  if (c->pipeline.state == TRI_PIPELINE_IDLE) return;
+  bool served = c->pipeline.state == TRI_PIPELINE_SERVING;
+  TRI_ERROR("epoch %u ends: %s", c->pipeline.epoch, why);
+  snprintf(c->trouble, sizeof c->trouble, "%s", why);
+  for (uint32_t i = 0; i < c->pipeline.stages; i++) {
+    const tri_worker *w = worker_at(c, c->pipeline.worker[i]);
+    tri_error err;
+    c->outgoing = (tri_msg){.kind = TRI_MSG_STOP, .stop = {.epoch = c->pipeline.epoch}};
+    if (w->state != TRI_WORKER_LOST && coordinator_send(c, &w->peer, NULL, 0, &err) != TRI_OK)
+      TRI_DEBUG("stop to %s: %s", w->hello.name, err.text);
+  }
+  tri_scheduler_stop(&c->scheduler);
+  tri_pipeline_drop(&c->pipeline, &c->registry);
+  coordinator_fail_running(c, why);
+  if (served) {
+    c->retry_ms = 0;
+    c->retry_at_ms = now_ms;
+  } else {
+    c->retry_ms = c->retry_ms ? c->retry_ms * 2 : COORDINATOR_RETRY_MS;
+    if (c->retry_ms > COORDINATOR_RETRY_MAX_MS) c->retry_ms = COORDINATOR_RETRY_MAX_MS;
+    c->retry_at_ms = now_ms + c->retry_ms;
+    tell_starter(c, "failed", why);
+  }
+}
+
+static void lose_worker(coordinator *c, int index, const char *how, int64_t now_ms) {
+  tri_worker *w = worker_at(c, index);
+  char text[TRI_MAX_TEXT];
+  int stage = w->stage;
+  TRI_WARN("worker %s from %s: %s", w->hello.name, w->address, how);
+  if (stage >= 0)
+    snprintf(text, sizeof text, "worker %s (stage %d, layers %u to %u) was lost: %s", w->hello.name, stage + 1, c->pipeline.part[stage].first,
+             c->pipeline.part[stage].last - 1, how);
+  tri_registry_lose(&c->registry, index);
+  if (stage >= 0) drop_pipeline(c, text, now_ms);
+}
+
+/* Send something harmless: a peer that has gone is noticed by it. */
+static bool is_connected(coordinator *c, int index) {
+  tri_error err;
+  c->outgoing = (tri_msg){.kind = TRI_MSG_WELCOME, .welcome = {.heartbeat_ms = TRI_REGISTRY_HEARTBEAT_MS}};
+  return coordinator_send(c, &worker_at(c, index)->peer, NULL, 0, &err) != TRI_E_NOT_FOUND;
+}
+
+static void probe(coordinator *c, int64_t now_ms) {
+  for (size_t i = 0; i < c->registry.count; i++)
+    if (worker_at(c, (int)i)->state != TRI_WORKER_LOST && !is_connected(c, (int)i)) lose_worker(c, (int)i, "its connection ended", now_ms);
+}
+
+static void send_to_stage(coordinator *c, uint32_t stage, int64_t now_ms) {
+  int index = c->pipeline.worker[stage];
+  tri_worker *w = worker_at(c, index);
+  tri_error err;
+  tri_status status = coordinator_send(c, &w->peer, NULL, 0, &err);
+  if (status != TRI_OK) lose_worker(c, index, err.text, now_ms);
+}
+
+/* --- bringing a pipeline up --- */
+
+static bool enough_workers(const coordinator *c) {
+  if (tri_registry_live(&c->registry) < c->config->min_workers) return false;
+  for (size_t i = 0; i < c->config->n_expect; i++)
+    if (tri_registry_find_name(&c->registry, c->config->expect[i]) < 0) return false;
+  return true;
+}
+
+static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err) {
+  const tri_pipeline_config *config = &c->pipeline.config;
+  const tri_shape *shape = tri_model_shape(c->model);
+  tri_plan_model m = {.layers = config->layers, .layer_bytes = tri_model_layer_bytes(c->model), .head_bytes = tri_model_head_bytes(c->model),
+                      .kv_bytes = tri_stage_kv_bytes(shape, (int32_t)config->slots, (int32_t)config->context, (tri_ftype)config->kv_type)};
+  tri_plan_worker workers[TRI_REGISTRY_MAX];
+  size_t n = tri_registry_order(&c->registry, c->config->expect, c->config->n_expect, order);
+  for (size_t i = 0; i < n; i++) {
+    const tri_msg_hello *h = &worker_at(c, order[i])->hello;
+    workers[i] = (tri_plan_worker){.name = h->name, .layer_us = h->layer_us, .head_us = h->head_us, .memory_bytes = h->memory_bytes};
+  }
+  return tri_plan_split(&c->plan, &m, workers, (uint32_t)n, err);
+}
+
+static void bring_up(coordinator *c, int64_t now_ms) {
+  int order[TRI_REGISTRY_MAX];
+  tri_error err;
+  if (make_plan(c, order, &err) != TRI_OK) {
+    if (strcmp(c->trouble, err.text) != 0) {
+      TRI_ERROR("%s", err.text);
+      tell_starter(c, "failed", err.text);
+    }
+    snprintf(c->trouble, sizeof c->trouble, "%s", err.text);
+    c->retry_at_ms = now_ms + COORDINATOR_RETRY_MS;
+    return;
+  }
+  tri_pipeline_start(&c->pipeline, &c->registry, &c->plan, order);
+  uint32_t epoch = c->pipeline.epoch;
+  for (uint32_t i = 0; i < c->pipeline.stages; i++) {
+    const tri_plan_stage *part = &c->pipeline.part[i];
+    const tri_worker *w = worker_at(c, c->pipeline.worker[i]);
+    TRI_INFO("epoch %u: stage %u is %s, layers %u to %u, %.1f MB, %.2f ms a token", epoch, i + 1, w->hello.name, part->first, part->last - 1,
+             (double)part->bytes / (1 << 20), (double)part->us / 1000);
+    c->outgoing = (tri_msg){.kind = TRI_MSG_ASSIGN};
+    tri_pipeline_assign(&c->pipeline, &c->registry, i, &c->outgoing.assign);
+    send_to_stage(c, i, now_ms);
+    if (c->pipeline.state == TRI_PIPELINE_IDLE) return; /* one was gone */
+  }
+}
+
+static void connect_stages(coordinator *c, int64_t now_ms) {
+  for (uint32_t i = 0; i + 1 < c->pipeline.stages; i++) {
+    c->outgoing = (tri_msg){.kind = TRI_MSG_CONNECT};
+    tri_pipeline_connect(&c->pipeline, &c->registry, i, &c->outgoing.connect);
+    send_to_stage(c, i, now_ms);
+    if (c->pipeline.state == TRI_PIPELINE_IDLE) return;
+  }
+}
+
+static void begin_serving(coordinator *c, int64_t now_ms) {
+  TRI_INFO("epoch %u serves with %u stages", c->pipeline.epoch, c->pipeline.stages);
+  c->trouble[0] = 0;
+  c->retry_ms = 0;
+  c->progress_ms = now_ms;
+  tri_scheduler_start(&c->scheduler, c->pipeline.epoch, c->pipeline.stages);
+  if (!c->told_ready) tell_starter(c, "ready", "");
+  c->told_ready = true;
+}
+
+/* --- messages --- */
+
+static void on_hello(coordinator *c, const tri_incoming *in, const tri_msg_hello *hello, const tri_allowed *who, int64_t now_ms) {
+  tri_error err;
+  int index;
+  /* a worker that was restarted is faster here than its silence is noticed */
+  const int rivals[] = {tri_registry_find(&c->registry, in->key), tri_registry_find_name(&c->registry, hello->name)};
+  for (int i = 0; i < 2; i++)
+    if (rivals[i] >= 0 && worker_at(c, rivals[i])->state != TRI_WORKER_LOST && !is_connected(c, rivals[i]))
+      lose_worker(c, rivals[i], "its connection ended", now_ms);
+  tri_status status = tri_registry_hello(&c->registry, in, hello, now_ms, &index, &err);
+  if (status != TRI_OK) {
+    TRI_WARN("refused worker %s from %s (key of %s): %s", hello->name, in->address, who->name, err.text);
+    coordinator_refuse(c, in, status, err.text);
+    return;
+  }
+  TRI_INFO("worker %s joined from %s (key of %s): %s, %u threads, %.0f MB, %.2f ms a layer, %.2f ms for the head", hello->name, in->address,
+           who->name, hello->isa, hello->threads, (double)hello->memory_bytes / (1 << 20), hello->layer_us / 1e3, hello->head_us / 1e3);
+  c->outgoing = (tri_msg){.kind = TRI_MSG_WELCOME, .welcome = {.heartbeat_ms = TRI_REGISTRY_HEARTBEAT_MS}};
+  if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) lose_worker(c, index, err.text, now_ms);
+}
+
+static void on_result(coordinator *c, int index, const tri_msg_result *m, const tri_incoming *in, int64_t now_ms) {
+  tri_error err;
+  char text[TRI_MAX_TEXT];
+  tri_worker *w = worker_at(c, index);
+  tri_status status;
+  c->progress_ms = now_ms;
+  tri_buf_clear(&c->text);
+  if (w->stage + 1 != (int)c->pipeline.stages || c->pipeline.state != TRI_PIPELINE_SERVING)
+    status = tri_status_fail(&err, TRI_E_PROTOCOL, "a result, but it is not the last stage");
+  else status = tri_scheduler_result(&c->scheduler, m, in->payload_len, tri_clock_us(), &c->output, &c->text, &err);
+  if (status == TRI_OK) {
+    coordinator_tell(c, in->payload, in->payload_len);
+    return;
+  }
+  snprintf(text, sizeof text, "worker %s: %s", w->hello.name, err.text);
+  drop_pipeline(c, text, now_ms);
+}
+
+static void on_fault(coordinator *c, int index, const tri_msg_fault *m, int64_t now_ms) {
+  char text[TRI_MAX_TEXT];
+  const tri_worker *w = worker_at(c, index);
+  snprintf(text, sizeof text, "worker %s (stage %d): %.400s", w->hello.name, w->stage + 1, m->text);
+  TRI_WARN("%s", text);
+  /* a broken link is most often the other end's death: then that is the cause to name */
+  uint32_t epoch = c->pipeline.epoch;
+  probe(c, now_ms);
+  if (c->pipeline.epoch == epoch) drop_pipeline(c, text, now_ms);
+}
+
+static uint32_t epoch_of(const tri_msg *m) {
+  switch (m->kind) {
+  case TRI_MSG_BOUND: return m->bound.epoch;
+  case TRI_MSG_READY: return m->ready.epoch;
+  case TRI_MSG_RESULT: return m->result.epoch;
+  default: return m->fault.epoch;
+  }
+}
+
+/* What belongs to an epoch: dropped and counted when it is another than the present one. */
+static void on_epoch_message(coordinator *c, int index, const tri_incoming *in, const tri_msg *m, int64_t now_ms) {
+  tri_error err;
+  bool complete = false;
+  tri_status status = TRI_OK;
+  if (c->pipeline.state == TRI_PIPELINE_IDLE || epoch_of(m) != c->pipeline.epoch || worker_at(c, index)->stage < 0) {
+    c->dropped++;
+    return;
+  }
+  if (m->kind == TRI_MSG_BOUND) {
+    status = tri_pipeline_bound(&c->pipeline, &c->registry, index, &m->bound, &complete, &err);
+    if (complete) connect_stages(c, now_ms);
+  } else if (m->kind == TRI_MSG_READY) {
+    status = tri_pipeline_ready(&c->pipeline, &c->registry, index, &complete, &err);
+    if (complete) begin_serving(c, now_ms);
+  } else if (m->kind == TRI_MSG_RESULT) {
+    on_result(c, index, &m->result, in, now_ms);
+  } else {
+    on_fault(c, index, &m->fault, now_ms);
+  }
+  if (status != TRI_OK) drop_pipeline(c, err.text, now_ms);
+}
+
+void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who, int64_t now_ms) {
+  if (m->kind == TRI_MSG_HELLO) {
+    on_hello(c, in, &m->hello, who, now_ms);
+    return;
+  }
+  int index = tri_registry_sender(&c->registry, in);
+  if (index < 0) {
+    coordinator_refuse(c, in, TRI_E_AGAIN, "this coordinator does not know you yet; say hello");
+    return;
+  }
+  worker_at(c, index)->seen_ms = now_ms;
+  if (m->kind == TRI_MSG_HEARTBEAT) tri_registry_heartbeat(&c->registry, index, &m->heartbeat, now_ms);
+  else on_epoch_message(c, index, in, m, now_ms);
+}
+
+/* --- time passes --- */
+
+/* Steps in flight, but no stage has computed for a while: one was lost on the way. */
+static void watch_progress(coordinator *c, int64_t now_ms) {
+  uint64_t progress = 0;
+  for (uint32_t i = 0; i < c->pipeline.stages; i++) {
+    const tri_msg_heartbeat *beat = &worker_at(c, c->pipeline.worker[i])->beat;
+    progress += beat->steps + beat->busy_us;
+  }
+  if (progress != c->progress || !c->scheduler.n_flights) {
+    c->progress = progress;
+    c->progress_ms = now_ms;
+  }
+  if (c->pipeline.state == TRI_PIPELINE_SERVING && now_ms - c->progress_ms > COORDINATOR_STALL_MS)
+    drop_pipeline(c, "a step was lost between the stages: none of them has had work for too long", now_ms);
+}
+
+void coordinator_tend_workers(coordinator *c, int64_t now_ms) {
+  for (int i; (i = tri_registry_overdue(&c->registry, now_ms)) >= 0;) lose_worker(c, i, "no sign of life for 5 s", now_ms);
+  if (now_ms >= c->next_probe_ms) {
+    probe(c, now_ms);
+    c->next_probe_ms = now_ms + COORDINATOR_PROBE_MS;
+  }
+  watch_progress(c, now_ms);
+  if (c->pipeline.state == TRI_PIPELINE_IDLE && now_ms >= c->retry_at_ms && enough_workers(c)) bring_up(c, now_ms);
+}
+
+void coordinator_pump(coordinator *c) {
+  int64_t now_ms = tri_clock_ms();
+  while (tri_scheduler_next(&c->scheduler, tri_clock_us(), &c->action)) {
+    if (c->action.opens) {
+      c->outgoing = (tri_msg){.kind = TRI_MSG_OPEN, .open = c->action.open};
+      send_to_stage(c, c->pipeline.stages - 1, now_ms);
+      if (c->pipeline.state != TRI_PIPELINE_SERVING) return;
+    }
+    c->outgoing = (tri_msg){.kind = TRI_MSG_STEP, .step = c->action.step};
+    send_to_stage(c, 0, now_ms);
+  }
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/finish.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "engine/sampler.h"
+#include "proto/sampling.h"
+
+struct tri_finish {
+  tri_stage *stage;
+  size_t d, vocab, context;
+  int32_t slots;
+  tri_sampler *sampler;
+  tri_sampler_params *params; /* [slots] */
+  int32_t *history;           /* [slots, context] */
+  float *logits;              /* [TRI_PANEL_ROWS, vocab]: scores are made a panel at a time */
+};
+
+tri_status tri_finish_create(tri_finish **out, tri_stage *stage, const tri_model *m, const tri_kernels *k, tri_error *err) {
+  const tri_shape *shape = tri_model_shape(m);
+  const tri_stage_spec *spec = tri_stage_get_spec(stage);
+  tri_finish *f = calloc(1, sizeof *f);
+  if (!f) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
+  *f = (tri_finish){.stage = stage, .d = (size_t)shape->d, .vocab = (size_t)shape->vocab, .context = (size_t)spec->context, .slots = spec->slots};
+  tri_status status = tri_sampler_create(&f->sampler, f->vocab, k, err);
+  f->params = calloc((size_t)f->slots, sizeof *f->params);
+  f->history = calloc((size_t)f->slots * f->context, sizeof *f->history);
+  f->logits = malloc(TRI_PANEL_ROWS * f->vocab * sizeof *f->logits);
+  if (status == TRI_OK && (!f->params || !f->history || !f->logits)) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
+  if (status != TRI_OK) return tri_finish_destroy(&f), status;
+  for (int32_t i = 0; i < f->slots; i++) f->params[i] = TRI_SAMPLER_DEFAULTS;
+  *out = f;
+  return TRI_OK;
+}
+
+void tri_finish_destroy(tri_finish **finish) {
+  tri_finish *f = *finish;
+  if (!f) return;
+  tri_sampler_destroy(&f->sampler);
+  free(f->params);
+  free(f->history);
+  free(f->logits);
+  free(f);
+  *finish = NULL;
+}
+
+tri_status tri_finish_open(tri_finish *f, const tri_msg_open *open, tri_error *err) {
+  if (open->slot >= (uint32_t)f->slots) return tri_status_fail(err, TRI_E_PROTOCOL, "open: slot %u of %d", open->slot, f->slots);
+  tri_sampler_params p = tri_sampling_to_params(&open->sampling);
+  if (tri_sampler_check(&p, err) != TRI_OK) return tri_status_prefix(err, TRI_E_PROTOCOL, "open");
+  f->params[open->slot] = p;
+  return TRI_OK;
+}
+
+static size_t logits_rows(const tri_msg_step *m) {
+  size_t rows = 0;
+  for (uint32_t i = 0; i < m->n_runs; i++) rows += m->runs[i].want == TRI_WANT_LOGITS ? m->runs[i].count : 0;
+  return rows;
+}
+
+tri_status tri_finish_check(const tri_finish *f, const tri_msg_step *m, tri_error *err) {
+  for (uint32_t i = 0; i < m->n_runs; i++)
+    if (m->runs[i].next >= (int32_t)f->vocab)
+      return tri_status_fail(err, TRI_E_PROTOCOL, "a score of token %d, the vocabulary has %zu", m->runs[i].next, f->vocab);
+  if (logits_rows(m) * f->vocab * sizeof(float) > TRI_MAX_PAYLOAD)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "logits of %zu rows are too many for one message", logits_rows(m));
+  return TRI_OK;
+}
+
+static void sample(tri_finish *f, const tri_run *run, const float *hidden, tri_msg_result *out) {
+  uint32_t last = run->count - 1;
+  size_t n = run->pos + run->count;
+  tri_stage_logits(f->stage, hidden + last * f->d, 1, f->logits);
+  tri_sample s = tri_sampler_pick(f->sampler, &f->params[run->slot], f->logits, f->history + run->slot * f->context, n, n);
+  out->tokens[out->n_tokens++] = s.token;
+  out->logprobs[out->n_logprobs++] = s.logprob;
+}
+
+static void score(tri_finish *f, const tri_run *run, const int32_t *tokens, const float *hidden, tri_msg_result *out) {
+  uint32_t scored = run->next < 0 ? run->count - 1 : run->count;
+  for (uint32_t i = 0; i < scored; i += TRI_PANEL_ROWS) {
+    uint32_t n = scored - i < TRI_PANEL_ROWS ? scored - i : TRI_PANEL_ROWS;
+    tri_stage_logits(f->stage, hidden + i * f->d, (int32_t)n, f->logits);
+    for (uint32_t j = 0; j < n; j++) {
+      int32_t next = i + j + 1 < run->count ? tokens[i + j + 1] : run->next;
+      out->logprobs[out->n_logprobs++] = tri_sampler_logprob(f->sampler, f->logits + j * f->vocab, next);
+    }
+  }
+}
+
+tri_status tri_finish_step(tri_finish *f, const tri_msg_step *m, const float *hidden, tri_msg_result *out, uint8_t **payload,
+                           size_t *payload_len, tri_error *err) {
+  size_t bytes = logits_rows(m) * f->vocab * sizeof(float);
+  float *logits = bytes ? malloc(bytes) : NULL, *at = logits;
+  if (bytes && !logits) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for logits of %zu rows", logits_rows(m));
+  out->epoch = m->epoch, out->id = m->id, out->n_tokens = out->n_logprobs = 0;
+  for (uint32_t i = 0; i < m->n_runs; i++) {
+    const tri_run *run = &m->runs[i];
+    const float *rows = hidden + run->row * f->d;
+    const int32_t *tokens = m->tokens + run->row;
+    memcpy(f->history + run->slot * f->context + run->pos, tokens, run->count * sizeof *tokens);
+    if (run->want == TRI_WANT_SAMPLE) sample(f, run, rows, out);
+    if (run->want == TRI_WANT_SCORE) score(f, run, tokens, rows, out);
+    if (run->want == TRI_WANT_LOGITS) {
+      tri_stage_logits(f->stage, rows, (int32_t)run->count, at);
+      at += run->count * f->vocab;
+    }
+  }
+  *payload = (uint8_t *)logits;
+  *payload_len = bytes;
+  return TRI_OK;
+}

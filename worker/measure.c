@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/measure.h"
+
+#include <stdlib.h>
+#include "base/clock.h"
+
+enum { WARM_UP = 2, RUNS = 9 };
+
+static int compare(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+static uint32_t median_us(int64_t ns[RUNS]) {
+  qsort(ns, RUNS, sizeof *ns, compare);
+  int64_t us = (ns[RUNS / 2] + 500) / 1000;
+  return us < 1 ? 1 : us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
+}
+
+/* One row, at positions that follow each other as in decoding. */
+static void time_runs(tri_stage *s, float *hidden, float *logits, size_t d, tri_measure *out) {
+  int64_t layer_ns[RUNS], head_ns[RUNS];
+  for (int i = -WARM_UP; i < RUNS; i++) {
+    for (size_t j = 0; j < d; j++) hidden[j] = (float)((int)(j % 17) - 8) * 0.1f;
+    tri_row row = {.slot = 0, .pos = i + WARM_UP, .token = 0};
+    int64_t start = tri_clock_ns();
+    tri_stage_run(s, &row, 1, hidden);
+    int64_t middle = tri_clock_ns();
+    tri_stage_logits(s, hidden, 1, logits);
+    if (i >= 0) layer_ns[i] = middle - start, head_ns[i] = tri_clock_ns() - middle;
+  }
+  out->layer_us = median_us(layer_ns);
+  out->head_us = median_us(head_ns);
+}
+
+tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool, tri_error *err) {
+  const tri_shape *shape = tri_model_shape(m);
+  size_t d = (size_t)shape->d, vocab = (size_t)shape->vocab;
+  tri_stage_spec spec = {.first = 0, .last = 1, .head = true, .slots = 1, .context = WARM_UP + RUNS, .max_rows = 1, .kv_type = TRI_F16};
+  tri_stage *stage;
+  tri_status status = tri_stage_open(&stage, m, k, pool, &spec, NULL, NULL, err);
+  if (status != TRI_OK) return status;
+  float *hidden = malloc((d + vocab) * sizeof *hidden);
+  if (hidden) time_runs(stage, hidden, hidden + d, d, out);
+  else status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for the measurement");
+  free(hidden);
+  tri_stage_close(&stage);
+  return status;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/runner.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/clock.h"
+#include "proto/mailbox.h"
+#include "worker/finish.h"
+
+struct tri_runner {
+  const tri_model *model;
+  const tri_kernels *kernels;
+  tri_pool *pool;
+  uint64_t memory_bytes;
+  tri_mailbox *in, *done;
+  pthread_t thread;
+  bool started;
+  size_t tasks;               /* owner's side only */
+  _Atomic uint32_t expected;  /* epoch */
+  _Atomic int64_t busy_us, began_us; /* began: of the task at hand, 0: none */
+  /* the runner thread's */
+  tri_stage *stage;
+  uint32_t epoch;
+  tri_wire wire;
+  float *hidden;              /* [max_rows, d] */
+  tri_row *rows;              /* [max_rows] */
+  tri_finish *finish;         /* with head */
+};
+
+tri_task *tri_task_new(tri_task_kind kind, uint32_t epoch) {
+  tri_task *t = calloc(1, sizeof *t);
+  if (t) t->kind = kind, t->epoch = epoch;
+  return t;
+}
+
+void tri_task_free(tri_task **task) {
+  tri_task *t = *task;
+  if (!t) return;
+  free(t->payload);
+  free(t->opens);
+  free(t->out);
+  free(t);
+  *task = NULL;
+}
+
+/* --- loading --- */
+
+static void close_stage(tri_runner *r) {
+  tri_finish_destroy(&r->finish);
+  tri_stage_close(&r->stage);
+  free(r->hidden), r->hidden = NULL;
+  free(r->rows), r->rows = NULL;
+  r->epoch = 0;
+}
+
+static tri_status check_assign(const tri_runner *r, const tri_msg_assign *a, tri_error *err) {
+  const tri_shape *shape = tri_model_shape(r->model);
+  uint32_t layers = (uint32_t)shape->n_layers;
+  if (a->last > layers || a->first >= a->last)
+    return tri_status_fail(err, TRI_E_INVALID, "assigned layers %u to %u of a model with %u", a->first, a->last, layers);
+  if (a->embed != (a->first == 0) || a->head != (a->last == layers))
+    return tri_status_fail(err, TRI_E_INVALID, "assigned layers %u to %u with the wrong ends of the model", a->first, a->last);
+  if (a->context > (uint32_t)shape->context)
+    return tri_status_fail(err, TRI_E_INVALID, "assigned a context of %u, the model has %d", a->context, shape->context);
+  if (a->wire >= TRI_WIRE_COUNT || (a->kv_type != TRI_F32 && a->kv_type != TRI_F16))
+    return tri_status_fail(err, TRI_E_UNSUPPORTED, "assigned wire type %u and KV type %u, which this version lacks", a->wire, a->kv_type);
+  size_t kv = tri_stage_kv_bytes(shape, (int32_t)a->slots, (int32_t)a->context, (tri_ftype)a->kv_type);
+  double need = (double)(a->last - a->first) * ((double)tri_model_layer_bytes(r->model) + (double)kv);
+  if (a->head) need += (double)tri_model_head_bytes(r->model);
+  if (need > (double)r->memory_bytes)
+    return tri_status_fail(err, TRI_E_LIMIT, "the stage needs %.1f MB, this worker may use %.1f MB", need / (1 << 20),
+                           (double)r->memory_bytes / (1 << 20));
+  return TRI_OK;
+}
+
+static tri_status load(tri_runner *r, tri_task *t) {
+  const tri_msg_assign *a = &t->assign;
+  close_stage(r);
+  tri_status status = check_assign(r, a, &t->err);
+  if (status != TRI_OK) return status;
+  tri_stage_spec spec = {.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head, .slots = (int32_t)a->slots,
+                         .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows, .kv_type = (tri_ftype)a->kv_type};
+  status = tri_stage_open(&r->stage, r->model, r->kernels, r->pool, &spec, NULL, NULL, &t->err);
+  if (status != TRI_OK) return status;
+  size_t d = (size_t)tri_model_shape(r->model)->d;
+  r->hidden = malloc(a->max_rows * d * sizeof *r->hidden);
+  r->rows = malloc(a->max_rows * sizeof *r->rows);
+  if (!r->hidden || !r->rows) status = tri_status_fail(&t->err, TRI_E_NOMEM, "out of memory for %u rows", a->max_rows);
+  if (status == TRI_OK && a->head) status = tri_finish_create(&r->finish, r->stage, r->model, r->kernels, &t->err);
+  if (status != TRI_OK) return close_stage(r), status;
+  r->epoch = t->epoch;
+  r->wire = (tri_wire)a->wire;
+  t->stage_bytes = tri_stage_bytes(r->stage);
+  return TRI_OK;
+}
+
+/* --- steps --- */
+
+/* Everything in a step that could be wrong, before a row of it is run. */
+static tri_status check_step(tri_runner *r, tri_task *t, size_t d) {
+  const tri_msg_step *m = &t->step;
+  const tri_stage_spec *spec = tri_stage_get_spec(r->stage);
+  if (m->n_rows > (uint32_t)spec->max_rows)
+    return tri_status_fail(&t->err, TRI_E_PROTOCOL, "a step of %u rows, at most %d were agreed", m->n_rows, spec->max_rows);
+  size_t want = spec->embed ? 0 : m->n_rows * tri_wire_row_bytes(r->wire, d);
+  if (t->payload_len != want)
+    return tri_status_fail(&t->err, TRI_E_PROTOCOL, "a step of %u rows with %zu bytes, not %zu", m->n_rows, t->payload_len, want);
+  for (uint32_t i = 0; i < m->n_runs; i++)
+    for (uint32_t j = 0; j < m->runs[i].count; j++) {
+      uint32_t row = m->runs[i].row + j;
+      r->rows[row] = (tri_row){.slot = (int32_t)m->runs[i].slot, .pos = (int32_t)(m->runs[i].pos + j), .token = m->tokens[row]};
+    }
+  if (tri_stage_check_rows(r->stage, r->rows, (int32_t)m->n_rows, &t->err) != TRI_OK) return TRI_E_PROTOCOL;
+  return r->finish ? tri_finish_check(r->finish, m, &t->err) : TRI_OK;
+}
+
+static tri_status step(tri_runner *r, tri_task *t) {
+  if (!r->stage || t->epoch != r->epoch) return TRI_E_CANCELLED;
+  const tri_msg_step *m = &t->step;
+  size_t d = (size_t)tri_model_shape(r->model)->d;
+  tri_status status = check_step(r, t, d);
+  for (size_t i = 0; i < t->n_opens && status == TRI_OK; i++) status = tri_finish_open(r->finish, &t->opens[i], &t->err);
+  if (status != TRI_OK) return status;
+  if (t->payload_len) tri_wire_decode(r->kernels, r->wire, t->payload, m->n_rows, d, r->hidden);
+  free(t->payload), t->payload = NULL;
+  tri_stage_run(r->stage, r->rows, (int32_t)m->n_rows, r->hidden);
+  if (r->finish) return tri_finish_step(r->finish, m, r->hidden, &t->result, &t->out, &t->out_len, &t->err);
+  t->out_len = m->n_rows * tri_wire_row_bytes(r->wire, d);
+  if (!(t->out = malloc(t->out_len))) return tri_status_fail(&t->err, TRI_E_NOMEM, "out of memory for %u rows", m->n_rows);
+  tri_wire_encode(r->kernels, r->wire, r->hidden, m->n_rows, d, t->out);
+  return TRI_OK;
+}
+
+static void perform(tri_runner *r, tri_task *t) {
+  if (t->kind == TRI_TASK_DROP) close_stage(r);
+  else if (t->epoch != atomic_load(&r->expected)) t->status = TRI_E_CANCELLED;
+  else t->status = t->kind == TRI_TASK_LOAD ? load(r, t) : step(r, t);
+}
+
+static void *run(void *arg) {
+  tri_runner *r = arg;
+  for (tri_task *t; (t = tri_mailbox_wait(r->in));) {
+    int64_t start = tri_clock_us();
+    if (t->kind == TRI_TASK_STEP) atomic_store(&r->began_us, start);
+    perform(r, t);
+    if (atomic_exchange(&r->began_us, 0)) atomic_fetch_add(&r->busy_us, tri_clock_us() - start);
+    if (tri_mailbox_put(r->done, t) != TRI_OK) tri_task_free(&t); /* closed: nobody waits for it any more */
+  }
+  close_stage(r);
+  return NULL;
+}
+
+/* --- the owner's side --- */
+
+tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool, uint64_t memory_bytes,
+                             tri_error *err) {
+  tri_runner *r = calloc(1, sizeof *r);
+  if (!r) return tri_pool_destroy(&pool), tri_status_fail(err, TRI_E_NOMEM, "out of memory for the runner");
+  r->model = m, r->kernels = k, r->pool = pool, r->memory_bytes = memory_bytes;
+  tri_status status = tri_mailbox_create(&r->in, TRI_RUNNER_TASKS, err);
+  if (status == TRI_OK) status = tri_mailbox_create(&r->done, TRI_RUNNER_TASKS, err);
+  if (status == TRI_OK && pthread_create(&r->thread, NULL, run, r) != 0)
+    status = tri_status_fail(err, TRI_E_NOMEM, "cannot start the compute thread");
+  r->started = status == TRI_OK;
+  if (status != TRI_OK) return tri_runner_destroy(&r), status;
+  *out = r;
+  return TRI_OK;
+}
+
+static void drain(tri_mailbox *box) {
+  for (tri_task *t; (t = tri_mailbox_take(box));) tri_task_free(&t);
+}
+
+void tri_runner_destroy(tri_runner **runner) {
+  tri_runner *r = *runner;
+  if (!r) return;
+  if (r->started) {
+    drain(r->in);
+    tri_mailbox_close(r->in);
+    pthread_join(r->thread, NULL);
+    drain(r->done);
+  }
+  tri_mailbox_destroy(&r->in);
+  tri_mailbox_destroy(&r->done);
+  tri_pool_destroy(&r->pool);
+  free(r);
+  *runner = NULL;
+}
+
+tri_status tri_runner_put(tri_runner *r, tri_task *task) {
+  if (r->tasks == TRI_RUNNER_TASKS) return TRI_E_BUSY;
+  tri_status status = tri_mailbox_put(r->in, task);
+  if (status == TRI_OK) r->tasks++;
+  return status;
+}
+
+tri_task *tri_runner_take(tri_runner *r) {
+  tri_task *t = tri_mailbox_take(r->done);
+  if (t) r->tasks--;
+  return t;
+}
+
+int tri_runner_fd(const tri_runner *r) { return tri_mailbox_fd(r->done); }
+size_t tri_runner_tasks(const tri_runner *r) { return r->tasks; }
+void tri_runner_expect(tri_runner *r, uint32_t epoch) { atomic_store(&r->expected, epoch); }
+
+uint64_t tri_runner_busy_us(const tri_runner *r) {
+  int64_t began = atomic_load(&r->began_us), busy = atomic_load(&r->busy_us);
+  int64_t now = began ? tri_clock_us() - began : 0;
+  return (uint64_t)(busy + (now > 0 ? now : 0));
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_WORKER_RUNNER_H
+#define TRI_WORKER_RUNNER_H
+#include "engine/stage.h"
+#include "engine/wire.h"
+#include "proto/codec.h"
+
+/* The compute thread: it owns the stage and does one task after another, so that links are served while it computes. Tasks go
+ * in and come back, in order. */
+
+typedef struct tri_runner tri_runner;
+
+enum { TRI_RUNNER_TASKS = 64 /* given and not yet taken back */ };
+
+typedef enum tri_task_kind {
+  TRI_TASK_LOAD, /* open the stage of `assign`, in place of the one there */
+  TRI_TASK_STEP,
+  TRI_TASK_DROP, /* close the stage */
+} tri_task_kind;
+
+typedef struct tri_task {
+  tri_task_kind kind;
+  uint32_t epoch;
+  /* LOAD */
+  tri_msg_assign assign;
+  size_t stage_bytes;    /* out */
+  /* STEP */
+  tri_msg_step step;
+  uint8_t *payload;      /* rows from the stage before, malloc'ed; NULL at the first stage */
+  size_t payload_len;
+  tri_msg_open *opens;   /* malloc'ed: sequences that begin in this step (last stage) */
+  size_t n_opens;
+  tri_msg_result result; /* out, last stage */
+  uint8_t *out;          /* rows for the next stage, or logits: malloc'ed, owned by the task; NULL without any */
+  size_t out_len;
+  /* how it went: TRI_E_PROTOCOL for a step that the sender should never have sent */
+  tri_status status;
+  tri_error err;
+} tri_task;
+
+tri_task *tri_task_new(tri_task_kind kind, uint32_t epoch); /* NULL when out of memory */
+void tri_task_free(tri_task **task);                        /* with what it owns */
+
+/* The model must outlive the runner. memory_bytes: a stage that needs more is not loaded. The pool becomes the runner's, also
+ * on failure. */
+TRI_MUST_CHECK tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool,
+                                            uint64_t memory_bytes, tri_error *err);
+void tri_runner_destroy(tri_runner **r); /* after the task at hand; frees what is queued */
+/* Ownership passes on success; TRI_E_BUSY when TRI_RUNNER_TASKS are out. */
+TRI_MUST_CHECK tri_status tri_runner_put(tri_runner *r, tri_task *task);
+tri_task *tri_runner_take(tri_runner *r); /* the next one done, the caller's to free; NULL: none */
+int tri_runner_fd(const tri_runner *r);   /* readable while there is one to take */
+size_t tri_runner_tasks(const tri_runner *r); /* given and not yet taken back */
+/* Steps of other epochs are from now on passed over without work. */
+void tri_runner_expect(tri_runner *r, uint32_t epoch);
+uint64_t tri_runner_busy_us(const tri_runner *r); /* spent in steps so far, the one at hand included */
+
+#endif

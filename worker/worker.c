@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/worker_impl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+
+static void finish(worker *w, tri_status outcome) {
+  w->outcome = outcome;
+  tri_loop_stop(w->loop);
+}
+
+void worker_send(worker *w, void *payload, size_t len, bool owned) {
+  tri_error err;
+  tri_status status = tri_link_send(w->control, NULL, &w->outgoing, payload, len, owned, &err);
+  /* a lost connection is noticed by its state; the coordinator then takes us for lost too */
+  if (status != TRI_OK) TRI_WARN("%s to the coordinator: %s", tri_msg_kind_name(w->outgoing.kind), err.text);
+}
+
+/* --- the epoch --- */
+
+static bool give_runner(worker *w, tri_task *t) {
+  if (t && tri_runner_put(w->runner, t) == TRI_OK) return true;
+  tri_task_free(&t);
+  TRI_WARN("no room for another task");
+  return false;
+}
+
+static void drop_epoch(worker *w) {
+  worker_flow_drop(w);
+  tri_runner_expect(w->runner, 0);
+  if (w->assign.epoch) give_runner(w, tri_task_new(TRI_TASK_DROP, w->assign.epoch));
+  w->assign = (tri_msg_assign){0};
+  if (w->state > IDLE) w->state = IDLE;
+}
+
+void worker_fault(worker *w, tri_status status, const char *fmt, ...) {
+  uint32_t epoch = w->assign.epoch;
+  if (!epoch) return;
+  w->outgoing = (tri_msg){.kind = TRI_MSG_FAULT, .fault = {.epoch = epoch, .status = status}};
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(w->outgoing.fault.text, sizeof w->outgoing.fault.text, fmt, ap);
+  va_end(ap);
+  TRI_ERROR("%s", w->outgoing.fault.text);
+  worker_send(w, NULL, 0, false);
+  drop_epoch(w);
+}
+
+static void on_assign(worker *w, const tri_msg_assign *m) {
+  drop_epoch(w);
+  w->assign = *m;
+  w->state = LOADING;
+  TRI_INFO("epoch %u: stage %u of %u, layers %u to %u%s%s", m->epoch, m->stage + 1, m->stages, m->first, m->last - 1,
+           m->embed ? ", embedding" : "", m->head ? ", head" : "");
+  tri_runner_expect(w->runner, m->epoch);
+  tri_task *t = tri_task_new(TRI_TASK_LOAD, m->epoch);
+  if (t) t->assign = *m;
+  if (!give_runner(w, t)) worker_fault(w, TRI_E_BUSY, "cannot load: too many tasks are waiting");
+}
+
+/* Listen for the stage before, then tell. A fixed port may still be held by the link of the epoch before. */
+static void try_bind(worker *w, size_t stage_bytes, int64_t now_ms) {
+  tri_error err;
+  uint16_t port;
+  tri_status status = worker_flow_bind(w, &port, &err);
+  if (status == TRI_E_IO && now_ms - w->since_ms < WORKER_BIND_MS) return;
+  if (status != TRI_OK) {
+    worker_fault(w, status, "the data link: %s", err.text);
+    return;
+  }
+  w->state = BOUND;
+  w->outgoing = (tri_msg){.kind = TRI_MSG_BOUND, .bound = {.epoch = w->assign.epoch, .port = port, .bytes = stage_bytes}};
+  worker_send(w, NULL, 0, false);
+  if (!w->assign.head) return;
+  w->state = READY; /* the last stage has no one to connect to */
+  w->outgoing = (tri_msg){.kind = TRI_MSG_READY, .ready = {.epoch = w->assign.epoch}};
+  worker_send(w, NULL, 0, false);
+}
+
+static void on_loaded(worker *w, tri_task *t) {
+  if (t->epoch == w->assign.epoch && w->state == LOADING) {
+    if (t->status != TRI_OK) {
+      worker_fault(w, t->status, "cannot load its stage: %s", t->err.text);
+    } else {
+      w->state = BINDING;
+      w->since_ms = tri_clock_ms();
+      w->stage_bytes = t->stage_bytes;
+      try_bind(w, t->stage_bytes, w->since_ms);
+    }
+  }
+  tri_task_free(&t);
+}
+
+static void on_connect(worker *w, const tri_msg_connect *m) {
+  if (m->epoch != w->assign.epoch || w->state != BOUND) return;
+  tri_error err;
+  w->state = LINKING;
+  w->since_ms = tri_clock_ms();
+  tri_status status = worker_flow_connect(w, m, &err);
+  if (status != TRI_OK) worker_fault(w, status, "the next stage: %s", err.text);
+}
+
+static void on_tasks_done(void *arg) {
+  worker *w = arg;
+  /* one that waits for the next stage's queue goes first, and the order must hold */
+  worker_flow_resume(w);
+  for (tri_task *t; !w->unsent && (t = tri_runner_take(w->runner));) {
+    if (t->kind == TRI_TASK_STEP) worker_flow_done(w, t);
+    else if (t->kind == TRI_TASK_LOAD) on_loaded(w, t);
+    else tri_task_free(&t);
+  }
+  worker_flow_resume(w);
+}
+
+/* --- control --- */
+
+static void on_refuse(worker *w, const tri_msg_refuse *m) {
+  /* after a lost connection the coordinator may not have noticed yet that the old one is gone */
+  if (m->status == TRI_E_AGAIN || (m->status == TRI_E_BUSY && w->welcomed_once)) {
+    TRI_WARN("the coordinator says: %s; trying again", m->text);
+    drop_epoch(w);
+    w->state = CALLING;
+    w->retry_ms = tri_clock_ms() + 1000;
+    return;
+  }
+  tri_status status = m->status == TRI_E_NOMEM || m->status == TRI_E_LIMIT ? (tri_status)m->status : TRI_E_DENIED;
+  finish(w, tri_status_fail(w->err, status, "the coordinator at %s refused this worker: %s", w->config->coordinator, m->text));
+}
+
+static void on_welcome(worker *w, uint32_t heartbeat_ms) {
+  if (w->state == GREETED) {
+    w->state = IDLE;
+    TRI_INFO("joined the coordinator at %s", w->config->coordinator);
+  }
+  w->welcomed_once = true;
+  w->beat_ms = heartbeat_ms < WORKER_TICK_MS ? WORKER_TICK_MS : heartbeat_ms;
+}
+
+static void on_control(worker *w, const tri_msg *m) {
+  switch (m->kind) {
+  case TRI_MSG_WELCOME: on_welcome(w, m->welcome.heartbeat_ms); break;
+  case TRI_MSG_REFUSE: on_refuse(w, &m->refuse); break;
+  case TRI_MSG_ASSIGN: on_assign(w, &m->assign); break;
+  case TRI_MSG_CONNECT: on_connect(w, &m->connect); break;
+  case TRI_MSG_OPEN:
+    worker_flow_open(w, &m->open);
+    worker_flow_resume(w);
+    break;
+  case TRI_MSG_STEP: worker_flow_first(w, &m->step); break;
+  case TRI_MSG_STOP:
+    if (m->stop.leave) finish(w, TRI_OK);
+    else if (m->stop.epoch == w->assign.epoch) drop_epoch(w);
+    break;
+  default: TRI_WARN("the coordinator sent %s, which is not for workers", tri_msg_kind_name(m->kind));
+  }
+}
+
+static void greet(worker *w) {
+  drop_epoch(w);
+  w->greeted = tri_link_connections(w->control);
+  w->state = GREETED;
+  w->next_beat_ms = 0;
+  w->outgoing = (tri_msg){.kind = TRI_MSG_HELLO, .hello = w->hello};
+  worker_send(w, NULL, 0, false);
+}
+
+/* Follow the control connection: a new one has to be greeted, a refused one ends us. */
+static void follow_connection(worker *w, int64_t now_ms) {
+  switch (tri_link_get_state(w->control)) {
+  case TRI_LINK_UP:
+    if (tri_link_connections(w->control) != w->greeted || (w->state == CALLING && now_ms >= w->retry_ms)) greet(w);
+    break;
+  case TRI_LINK_CONNECTING:
+    if (w->state != CALLING) {
+      TRI_WARN("lost the coordinator at %s; trying again", w->config->coordinator);
+      drop_epoch(w);
+      w->state = CALLING;
+      w->retry_ms = 0;
+    }
+    break;
+  default: /* denied, or a wrong key */
+    tri_link_explain(w->control, w->err);
+    finish(w, w->err->status);
+  }
+}
+
+static void read_control(void *arg) {
+  worker *w = arg;
+  follow_connection(w, tri_clock_ms());
+  for (int i = 0; i < WORKER_FAIR && w->outcome == TRI_E_AGAIN; i++) {
+    tri_incoming in;
+    tri_error err = {0};
+    tri_status status = tri_link_recv(w->control, &in, &w->incoming, &err);
+    if (status == TRI_E_AGAIN) return;
+    if (status != TRI_OK) TRI_WARN("from the coordinator: %s", err.text);
+    else on_control(w, &w->incoming);
+  }
+}
+
+static uint64_t resident_bytes(void) {
+  unsigned long long pages = 0;
+  FILE *f = fopen("/proc/self/statm", "r");
+  if (!f) return 0;
+  if (fscanf(f, "%*u %llu", &pages) != 1) pages = 0;
+  fclose(f);
+  return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void send_heartbeat(worker *w) {
+  w->outgoing = (tri_msg){.kind = TRI_MSG_HEARTBEAT,
+                          .heartbeat = {.epoch = w->assign.epoch, .steps = w->steps, .rows = w->rows, .busy_us = tri_runner_busy_us(w->runner),
+                                        .rss_bytes = resident_bytes(), .sent_bytes = w->sent_bytes, .dropped = w->dropped}};
+  worker_send(w, NULL, 0, false);
+}
+
+static void check_patience(worker *w, int64_t now_ms) {
+  enum { WARN_MS = 5000 };
+  int64_t waited = now_ms - w->start_ms;
+  if (w->welcomed_once || w->state != CALLING || waited < WARN_MS) return;
+  tri_error err = {0};
+  tri_link_explain(w->control, &err);
+  if (w->config->give_up_ms && waited >= w->config->give_up_ms) {
+    finish(w, tri_status_fail(w->err, TRI_E_TIMEOUT, "%s", err.text));
+  } else if (!w->warned) {
+    w->warned = true;
+    TRI_WARN("%s; trying on", err.text);
+  }
+}
+
+static void tick(void *arg) {
+  worker *w = arg;
+  int64_t now = tri_clock_ms();
+  follow_connection(w, now);
+  check_patience(w, now);
+  if (w->state == BINDING) try_bind(w, w->stage_bytes, now);
+  worker_flow_watch(w, now);
+  on_tasks_done(w);
+  if (w->state < IDLE || now < w->next_beat_ms) return;
+  w->next_beat_ms = now + w->beat_ms;
+  send_heartbeat(w);
+}
+
+static void on_signal(void *arg) {
+  TRI_INFO("asked to end");
+  finish(arg, TRI_OK);
+}
+
+static bool allow(void *arg, const char *domain, const uint8_t key[TRI_KEY_BYTES], const char *address) {
+  worker *w = arg;
+  bool ok = w->assign.has_upstream && memcmp(key, w->assign.upstream_key, TRI_KEY_BYTES) == 0;
+  char text[TRI_KEY_TEXT];
+  tri_keys_text(key, text);
+  if (!ok) TRI_WARN("refused a connection to the %s link from %s (key %.8s): it is not the stage before", domain, address, text);
+  return ok;
+}
+
+/* --- start and end --- */
+
+static tri_status make_hello(worker *w, const tri_kernels *k, tri_pool *pool, tri_error *err) {
+  tri_measure measure;
+  tri_status status = tri_measure_model(&measure, w->model, k, pool, err);
+  if (status != TRI_OK) return status;
+  tri_msg_hello *h = &w->hello;
+  *h = (tri_msg_hello){.protocol = TRI_PROTOCOL, .threads = (uint32_t)tri_pool_threads(pool), .layer_us = measure.layer_us,
+                       .head_us = measure.head_us, .memory_bytes = w->config->memory_bytes, .version = TRIREME_VERSION};
+  snprintf(h->name, sizeof h->name, "%s", w->config->name ? w->config->name : w->key.name);
+  snprintf(h->isa, sizeof h->isa, "%s", k->name);
+  if (w->config->advertise) snprintf(h->advertise, sizeof h->advertise, "%s", w->config->advertise);
+  tri_model_id(w->model, h->model_id);
+  TRI_INFO("%s kernels, %u threads: %u us a layer, %u us for the head", h->isa, h->threads, h->layer_us, h->head_us);
+  return TRI_OK;
+}
+
+static tri_status prepare_compute(worker *w, tri_error *err) {
+  char why[256];
+  const tri_kernels *k = tri_kernels_pick(why, sizeof why);
+  if (!k) return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s", why);
+  tri_status status = tri_model_open(&w->model, w->config->model_path, err);
+  tri_pool *pool = NULL;
+  if (status == TRI_OK) status = tri_pool_create(&pool, w->config->threads, err);
+  if (status == TRI_OK) status = make_hello(w, k, pool, err);
+  if (status != TRI_OK) return tri_pool_destroy(&pool), status;
+  return tri_runner_create(&w->runner, w->model, k, pool, w->config->memory_bytes, err);
+}
+
+static tri_status prepare_links(worker *w, const uint8_t coordinator_key[TRI_KEY_BYTES], tri_error *err) {
+  /* results: logits of at least one row */
+  size_t row = (size_t)tri_model_shape(w->model)->vocab * sizeof(float), least = 4 << 20;
+  tri_net_limit_payload(w->net, row > least ? row : least);
+  tri_status status = tri_link_dial(&w->control, w->net, TRI_LINK_CONTROL, w->config->coordinator, coordinator_key, err);
+  if (status == TRI_OK) status = tri_loop_add_link(w->loop, w->control, read_control, w, err);
+  if (status == TRI_OK) status = tri_loop_add_fd(w->loop, tri_runner_fd(w->runner), on_tasks_done, w, err);
+  tri_loop_set_tick(w->loop, WORKER_TICK_MS, tick, w);
+  return status;
+}
+
+static void close_all(worker *w) {
+  if (w->loop) worker_flow_drop(w);
+  tri_runner_destroy(&w->runner);
+  tri_loop_destroy(&w->loop);
+  tri_link_close(&w->control);
+  tri_net_destroy(&w->net);
+  tri_model_close(&w->model);
+  tri_keys_wipe(&w->key);
+}
+
+tri_status tri_worker_run(const tri_worker_config *config, tri_error *err) {
+  uint8_t coordinator_key[TRI_KEY_BYTES];
+  worker *w = calloc(1, sizeof *w);
+  if (!w) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  *w = (worker){.config = config, .err = err, .outcome = TRI_E_AGAIN, .beat_ms = 1000, .start_ms = tri_clock_ms()};
+  tri_status status = tri_keys_load(&w->key, config->key_dir, err);
+  if (status == TRI_OK) status = tri_keys_load_coordinator(coordinator_key, config->key_dir, err);
+  if (status == TRI_OK) status = tri_net_create(&w->net, &w->key, allow, w, err);
+  if (status == TRI_OK) status = tri_loop_create(&w->loop, w->net, err);
+  /* before the compute threads start, so that they leave signals to the loop */
+  if (status == TRI_OK) status = tri_loop_on_signal(w->loop, on_signal, w, err);
+  if (status == TRI_OK) status = prepare_compute(w, err);
+  if (status == TRI_OK) status = prepare_links(w, coordinator_key, err);
+  if (status == TRI_OK) status = tri_loop_run(w->loop, -1, err);
+  if (status == TRI_OK) status = w->outcome;
+  close_all(w);
+  free(w);
+  return status;
+}

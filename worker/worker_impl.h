@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRI_WORKER_WORKER_IMPL_H
+#define TRI_WORKER_WORKER_IMPL_H
+#include "proto/link.h"
+#include "proto/loop.h"
+#include "worker/runner.h"
+#include "worker/worker.h"
+
+/* Inside worker/ only: the state that the control side (worker.c) and the data side (flow.c) share. Everything here belongs to
+ * the I/O thread. */
+
+enum {
+  WORKER_OPENS = TRI_MAX_STAGES + 1, /* sequences begun whose first step is on its way: at most the steps in flight */
+  WORKER_FAIR = 64,                  /* messages of one link before the others get their turn */
+  WORKER_TICK_MS = 100,
+  WORKER_BIND_MS = 10000,            /* for a fixed data port to become free again */
+  WORKER_LINK_MS = 15000,            /* for the next stage to answer */
+};
+
+typedef enum worker_state { CALLING, GREETED, IDLE, LOADING, BINDING, BOUND, LINKING, READY } worker_state;
+
+typedef struct worker {
+  const tri_worker_config *config;
+  tri_keypair key;
+  tri_model *model;
+  tri_runner *runner;
+  tri_msg_hello hello;
+  tri_net *net;
+  tri_loop *loop;
+  tri_link *control;
+  worker_state state;
+  uint32_t greeted;          /* the control connection that heard our Hello */
+  bool welcomed_once, warned;
+  int64_t start_ms, beat_ms, next_beat_ms;
+  int64_t since_ms;          /* of BINDING or LINKING */
+  int64_t retry_ms;          /* CALLING over a connection that is up: when to say hello again */
+  tri_status outcome;        /* why it ended */
+  tri_error *err;
+  /* of the epoch */
+  tri_msg_assign assign;     /* epoch 0: none */
+  size_t stage_bytes;
+  tri_link *upstream;        /* listens; NULL at the first stage */
+  tri_link *downstream;      /* dialled; NULL at the last */
+  uint32_t downstream_connection;
+  bool paused;               /* upstream is out of the loop until the runner has room */
+  tri_task *held;            /* a step that waits for its Open, or for room */
+  tri_task *unsent;          /* a result that waits for the next stage's queue */
+  tri_msg_open opens[WORKER_OPENS];
+  size_t n_opens;
+  /* since the process began */
+  uint64_t steps, rows, dropped, sent_bytes;
+  tri_msg incoming, outgoing; /* scratch: they are large */
+} worker;
+
+/* --- worker.c --- */
+void worker_send(worker *w, void *payload, size_t len, bool owned); /* w->outgoing to the coordinator */
+/* Tell the coordinator that this epoch is over, and drop it. */
+void worker_fault(worker *w, tri_status status, const char *fmt, ...) TRI_PRINTF(3, 4);
+
+/* --- flow.c --- */
+tri_status worker_flow_bind(worker *w, uint16_t *port, tri_error *err); /* listen for the stage before */
+tri_status worker_flow_connect(worker *w, const tri_msg_connect *m, tri_error *err);
+void worker_flow_open(worker *w, const tri_msg_open *m);
+/* A step for the first stage, from the coordinator. */
+void worker_flow_first(worker *w, const tri_msg_step *m);
+/* A step task came back from the runner: takes it over. */
+void worker_flow_done(worker *w, tri_task *task);
+/* Go on with what had to wait. */
+void worker_flow_resume(worker *w);
+/* Look at the link to the next stage. */
+void worker_flow_watch(worker *w, int64_t now_ms);
+void worker_flow_drop(worker *w);
+
+#endif
