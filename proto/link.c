@@ -47,6 +47,17 @@ void tri_link_endpoint(char out[TRI_MAX_ENDPOINT], const char *host, uint16_t po
   snprintf(out, TRI_MAX_ENDPOINT, bare_v6 ? "tcp://[%s]:%u" : "tcp://%s:%u", host, port);
 }
 
+/* tcp://HOST:PORT; libzmq would find out about a bad port only when it connects, and tell nobody. */
+static bool is_endpoint(const char *text, bool listening) {
+  const char *scheme = "tcp://", *colon = strrchr(text, ':');
+  if (strlen(text) >= TRI_MAX_ENDPOINT || strncmp(text, scheme, strlen(scheme)) != 0) return false;
+  const char *host = text + strlen(scheme);
+  if (colon <= host || (strchr(host, ':') != colon && (host[0] != '[' || colon[-1] != ']'))) return false;
+  size_t digits = strspn(colon + 1, "0123456789");
+  unsigned long port = strtoul(colon + 1, NULL, 10);
+  return digits > 0 && digits <= 5 && colon[1 + digits] == 0 && port <= UINT16_MAX && (listening || port > 0);
+}
+
 static tri_status set_common(tri_link *link, tri_error *err) {
   int queue = link->kind == TRI_LINK_DATA ? DATA_QUEUE : CONTROL_QUEUE;
   const tri_net_option options[] = {
@@ -85,7 +96,7 @@ static tri_status open_socket(tri_link *link, int type, tri_error *err) {
 }
 
 static tri_status new_link(tri_link **out, tri_net *net, tri_link_kind kind, bool listening, const char *endpoint, tri_error *err) {
-  if (strncmp(endpoint, "tcp://", 6) != 0 || strlen(endpoint) >= TRI_MAX_ENDPOINT)
+  if (!is_endpoint(endpoint, listening))
     return tri_status_fail(err, TRI_E_INVALID, "\"%s\" is not an endpoint of the form tcp://HOST:PORT", endpoint);
   tri_link *link = calloc(1, sizeof *link);
   if (!link) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a link");
@@ -191,6 +202,9 @@ void tri_link_explain(tri_link *link, tri_error *err) {
   case TRI_LINK_CONNECTING:
     if (link->watch.connections)
       tri_status_fail(err, TRI_E_TIMEOUT, "lost the connection to %s; trying again", link->endpoint);
+    else if (link->watch.stalled)
+      tri_status_fail(err, TRI_E_TIMEOUT, "%s takes connections but does not answer: it hangs, or is not a Trireme port",
+                      link->endpoint);
     else
       tri_status_fail(err, TRI_E_TIMEOUT,
                       "cannot reach %s: nothing answers; check the address, that it is running there, and the firewall between",
@@ -366,7 +380,7 @@ tri_status tri_link_recv(tri_link *link, tri_incoming *in, tri_msg *m, tri_error
   if (!receive_frame(link, &frame)) {
     int error = zmq_errno();
     zmq_msg_close(&frame);
-    if (error == EAGAIN || error == EINTR) return TRI_E_AGAIN;
+    if (error == EAGAIN || error == EINTR || error == ENOTSUP) return TRI_E_AGAIN; /* a data link goes one way */
     return tri_status_fail(err, TRI_E_INTERNAL, "cannot receive: %s", zmq_strerror(error));
   }
   *in = (tri_incoming){0};

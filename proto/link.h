@@ -35,7 +35,7 @@ void tri_link_endpoint(char out[TRI_MAX_ENDPOINT], const char *host, uint16_t po
 /* endpoint "tcp://HOST:PORT" (HOST * for all interfaces), port 0 picks a free one; *port (may be NULL) tells which. domain: see the allow function. */
 TRI_MUST_CHECK tri_status tri_link_listen(tri_link **out, tri_net *net, tri_link_kind kind, const char *endpoint, const char *domain,
                                           uint16_t *port, tri_error *err);
-/* Connects in the background and reconnects with back-off (100 ms to 2 s), also after a refusal: the key may have been added
+/* TRI_E_INVALID when the endpoint is malformed. Connects in the background and reconnects with back-off (100 ms to 2 s), also after a refusal: the key may have been added
  * since. Needs to be in a loop for that. */
 TRI_MUST_CHECK tri_status tri_link_dial(tri_link **out, tri_net *net, tri_link_kind kind, const char *endpoint,
                                         const uint8_t server_key[TRI_KEY_BYTES], tri_error *err);
@@ -76,8 +76,8 @@ typedef struct tri_incoming {
   size_t payload_len;
 } tri_incoming;
 
-/* Receive one message without blocking: TRI_E_AGAIN when there is none. TRI_E_PROTOCOL for a malformed one (dropped; `in`
- * still tells the sender). */
+/* Receive one message without blocking: TRI_E_AGAIN when there is none (always on a dialled data link). TRI_E_PROTOCOL for a
+ * malformed one (dropped; `in` still tells the sender). */
 TRI_MUST_CHECK tri_status tri_link_recv(tri_link *link, tri_incoming *in, tri_msg *m, tri_error *err);
 
 uint64_t tri_link_sent_bytes(const tri_link *link); /* envelope and payload bytes */

@@ -26,7 +26,8 @@ typedef struct tri_watch {
   void *monitor;          /* PAIR */
   tri_link_state state;
   uint32_t connections;   /* handshakes completed */
-  uint32_t failures;      /* handshakes failed since the last that was completed or could not be tried */
+  uint32_t failures;      /* handshakes cut since one was completed or could not be tried */
+  bool stalled;           /* the last handshake ran out of time */
   bool connected;         /* TCP has connected since the last retry */
   uint32_t changes;       /* of state or connections */
   int64_t redial_ms;      /* when to make a new socket, as this one has given up; 0: not */

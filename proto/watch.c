@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/net.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,16 +42,19 @@ static void enter(tri_watch *w, tri_link_state state) {
   w->changes++;
 }
 
-static void on_event(tri_watch *w, unsigned event, int64_t now_ms) {
+static void on_event(tri_watch *w, unsigned event, uint32_t value, int64_t now_ms) {
   switch (event) {
   case ZMQ_EVENT_CONNECTED: w->connected = true; break;
   case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
-    w->failures = 0, w->redial_ms = 0;
+    w->failures = 0, w->stalled = false, w->redial_ms = 0;
     w->connections++, w->changes++;
     enter(w, TRI_LINK_UP);
     break;
   case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: enter(w, TRI_LINK_DENIED); break;
   case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+    w->stalled = value != EPIPE && value != ECONNRESET; /* not cut: the time for it ran out */
+    if (w->stalled) break;
+    /* fallthrough */
   case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
     if (++w->failures >= WRONG_KEY_FAILURES) enter(w, TRI_LINK_WRONG_KEY);
     break;
@@ -59,7 +63,7 @@ static void on_event(tri_watch *w, unsigned event, int64_t now_ms) {
     w->redial_ms = now_ms + GIVEN_UP_MS;
     break;
   case ZMQ_EVENT_CONNECT_RETRIED:
-    if (!w->connected) w->failures = 0, enter(w, TRI_LINK_CONNECTING); /* nobody is there: earlier verdicts are void */
+    if (!w->connected) w->failures = 0, w->stalled = false, enter(w, TRI_LINK_CONNECTING); /* nobody is there: earlier verdicts are void */
     w->connected = false, w->redial_ms = 0;
     break;
   default: break;
@@ -71,8 +75,10 @@ void tri_watch_update(tri_watch *w, int64_t now_ms) {
   uint8_t head[6], endpoint[1];
   while (zmq_recv(w->monitor, head, sizeof head, ZMQ_DONTWAIT) == (int)sizeof head) {
     uint16_t event;
+    uint32_t value;
     memcpy(&event, head, sizeof event);
+    memcpy(&value, head + sizeof event, sizeof value);
     zmq_recv(w->monitor, endpoint, sizeof endpoint, 0);
-    on_event(w, event, now_ms);
+    on_event(w, event, value, now_ms);
   }
 }

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/test.h"
+#include "tests/proto/samples.h"
+
+#include <float.h>
+#include <math.h>
+
+/* With no state every value is the greatest. */
+static uint64_t pick(uint64_t *state, uint64_t max) {
+  if (!state) return max;
+  uint64_t r = test_random(state);
+  if (r & 1) return (r & 2) ? max : 0;
+  r >>= 8;
+  return max == UINT64_MAX ? r : r % (max + 1);
+}
+static uint32_t u32(uint64_t *state) { return (uint32_t)pick(state, UINT32_MAX); }
+static uint64_t u64(uint64_t *state) { return pick(state, UINT64_MAX); }
+static uint32_t between(uint64_t *state, uint32_t min, uint32_t max) { return min + (uint32_t)pick(state, max - min); }
+static bool flag(uint64_t *state) { return pick(state, 1) != 0; }
+
+static float real(uint64_t *state) {
+  static const float values[] = {0.0f, 1.0f, -FLT_MAX, FLT_MIN, INFINITY, -INFINITY, NAN, 0.7f, FLT_MAX};
+  return values[pick(state, sizeof values / sizeof values[0] - 1)];
+}
+
+static void fill(uint64_t *state, void *out, size_t len) {
+  for (size_t i = 0; i < len; i++) ((uint8_t *)out)[i] = (uint8_t)pick(state, UINT8_MAX);
+}
+static void text(uint64_t *state, char *out, size_t size, uint32_t min) {
+  uint32_t n = between(state, min, (uint32_t)size - 1);
+  for (uint32_t i = 0; i < n; i++) {
+    char c = (char)(' ' + pick(state, 0xff - ' '));
+    out[i] = c == 0x7f ? '~' : c;
+  }
+}
+#define TEXT(m) text(s, m, sizeof(m), 0)
+
+static tri_sampling sampling(uint64_t *s) {
+  tri_sampling p;
+  memset(&p, 0, sizeof p);
+  p.temperature = real(s), p.top_p = real(s), p.min_p = real(s), p.repeat_penalty = real(s);
+  p.top_k = u32(s), p.repeat_last = u32(s), p.seed = u64(s);
+  return p;
+}
+static void tokens(uint64_t *s, int32_t *out, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) out[i] = (int32_t)pick(s, INT32_MAX);
+}
+static void reals(uint64_t *s, float *out, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) out[i] = real(s);
+}
+
+static void step(uint64_t *s, tri_msg_step *m) {
+  m->epoch = u32(s), m->id = u64(s), m->n_runs = between(s, 1, TRI_MAX_RUNS);
+  for (uint32_t i = 0; i < m->n_runs; i++) {
+    tri_run *r = &m->runs[i];
+    r->count = s ? between(s, 1, TRI_MAX_ROWS / TRI_MAX_RUNS) : TRI_MAX_ROWS / TRI_MAX_RUNS;
+    r->slot = between(s, 0, INT32_MAX), r->pos = between(s, 0, TRI_MAX_CONTEXT - r->count), r->row = m->n_rows;
+    r->want = (tri_want)pick(s, TRI_WANT_COUNT - 1), r->next = -1;
+    if (r->want == TRI_WANT_SCORE) r->next = (int32_t)between(s, 0, INT32_MAX) - (flag(s) ? 0 : 1);
+    if (r->next < -1) r->next = -1;
+    m->n_rows += r->count;
+  }
+  tokens(s, m->tokens, m->n_rows);
+}
+
+static void assign(uint64_t *s, tri_msg_assign *m) {
+  m->epoch = u32(s), m->stages = between(s, 1, TRI_MAX_STAGES), m->stage = between(s, 0, m->stages - 1);
+  m->last = between(s, 0, INT32_MAX), m->first = between(s, 0, m->last), m->slots = between(s, 1, INT32_MAX);
+  m->context = between(s, 1, TRI_MAX_CONTEXT), m->max_rows = between(s, 1, TRI_MAX_ROWS), m->wire = u32(s);
+  m->kv_type = u32(s), m->embed = flag(s), m->head = flag(s), m->has_upstream = flag(s);
+  if (m->has_upstream) fill(s, m->upstream_key, sizeof m->upstream_key);
+}
+
+static void submit(uint64_t *s, tri_msg_submit *m) {
+  m->protocol = u32(s), m->predict = u32(s), m->n_stops = between(s, 0, TRI_MAX_STOPS), m->ids = flag(s);
+  m->special = flag(s), m->no_bos = flag(s), m->ignore_end = flag(s), m->detach = flag(s);
+  m->want = (tri_want)pick(s, TRI_WANT_COUNT - 1), m->sampling = sampling(s);
+  for (uint32_t i = 0; i < m->n_stops; i++) {
+    text(s, m->stops[i], TRI_MAX_STOP, 1);
+    if (flag(s)) m->stops[i][0] = '\n';
+  }
+}
+
+static void make(uint64_t *s, tri_msg *m) {
+  switch (m->kind) {
+  case TRI_MSG_HELLO:
+    m->hello.protocol = u32(s), m->hello.threads = u32(s), m->hello.layer_us = u32(s), m->hello.head_us = u32(s);
+    m->hello.memory_bytes = u64(s);
+    TEXT(m->hello.version), TEXT(m->hello.name), TEXT(m->hello.isa), TEXT(m->hello.advertise);
+    fill(s, m->hello.model_id, sizeof m->hello.model_id);
+    break;
+  case TRI_MSG_WELCOME: m->welcome.heartbeat_ms = u32(s); break;
+  case TRI_MSG_REFUSE: m->refuse.status = (int32_t)u32(s), TEXT(m->refuse.text); break;
+  case TRI_MSG_ASSIGN: assign(s, &m->assign); break;
+  case TRI_MSG_BOUND: m->bound.epoch = u32(s), m->bound.port = between(s, 0, UINT16_MAX), m->bound.bytes = u64(s); break;
+  case TRI_MSG_CONNECT:
+    m->connect.epoch = u32(s), text(s, m->connect.endpoint, TRI_MAX_ENDPOINT, 1);
+    fill(s, m->connect.server_key, TRI_KEY_BYTES);
+    break;
+  case TRI_MSG_READY: m->ready.epoch = u32(s); break;
+  case TRI_MSG_OPEN: m->open.epoch = u32(s), m->open.slot = between(s, 0, INT32_MAX), m->open.sampling = sampling(s); break;
+  case TRI_MSG_STEP: step(s, &m->step); break;
+  case TRI_MSG_RESULT:
+    m->result.epoch = u32(s), m->result.id = u64(s);
+    tokens(s, m->result.tokens, m->result.n_tokens = between(s, 0, TRI_MAX_RUNS));
+    reals(s, m->result.logprobs, m->result.n_logprobs = between(s, 0, TRI_MAX_ROWS));
+    break;
+  case TRI_MSG_HEARTBEAT:
+    m->heartbeat.epoch = u32(s), m->heartbeat.steps = u64(s), m->heartbeat.rows = u64(s), m->heartbeat.busy_us = u64(s);
+    m->heartbeat.rss_bytes = u64(s), m->heartbeat.sent_bytes = u64(s), m->heartbeat.dropped = u64(s);
+    break;
+  case TRI_MSG_FAULT: m->fault.epoch = u32(s), m->fault.status = (int32_t)u32(s), TEXT(m->fault.text); break;
+  case TRI_MSG_STOP: m->stop.epoch = u32(s), m->stop.leave = flag(s); break;
+  case TRI_MSG_SUBMIT: submit(s, &m->submit); break;
+  case TRI_MSG_ACCEPTED: m->accepted.job = u64(s), m->accepted.prompt_tokens = u32(s), m->accepted.ahead = u32(s); break;
+  case TRI_MSG_TOKENS:
+    m->tokens.job = u64(s), m->tokens.index = u32(s);
+    tokens(s, m->tokens.tokens, m->tokens.n_tokens = between(s, 0, TRI_MAX_RUNS));
+    reals(s, m->tokens.logprobs, m->tokens.n_logprobs = between(s, 0, TRI_MAX_ROWS));
+    break;
+  case TRI_MSG_DONE:
+    m->done.job = u64(s), m->done.queued_us = u64(s), m->done.prefill_us = u64(s), m->done.decode_us = u64(s);
+    m->done.prompt_tokens = u32(s), m->done.tokens = u32(s);
+    m->done.reason = (tri_done_reason)pick(s, TRI_DONE_COUNT - 1), TEXT(m->done.error);
+    break;
+  case TRI_MSG_CANCEL: m->cancel.job = u64(s); break;
+  case TRI_MSG_STATUS_REQUEST: m->status_request.protocol = u32(s); break;
+  case TRI_MSG_STATUS:
+  case TRI_MSG_KINDS: break;
+  }
+}
+
+void sample_message(tri_msg *m, tri_msg_kind kind, uint64_t *state) {
+  memset(m, 0, sizeof *m);
+  m->kind = kind;
+  make(state, m);
+}
+void sample_largest(tri_msg *m, tri_msg_kind kind) { sample_message(m, kind, NULL); }
