@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The float ops of kernels.h, written once. Included by one file per ISA, after float_vector.h and after it has
  * defined v_load_f16 and v_store_f16 (16 halves) and
- *   ROWS_AT_ONCE   rows whose dot products run side by side; each has its own accumulator, so that a row's sum
- *                  never depends on this number
- *   WIDE           v16 accumulators over a head's values in attention
+ *   WIDE   v16 accumulators over a head's values in attention (no result depends on it)
  * Ragged ends are zero-filled to 16 lanes. Loops without v_ calls are element by element, where the compiler's own
  * vectorising can't change a bit. */
 
@@ -18,31 +16,22 @@ INLINE v16 v_load_part_as(const void *x, tri_ftype type, size_t n) {
   return v_load_as(t, type);
 }
 
-/* y[r] = dot(row r of w, x) for `rows` rows that stand `step` bytes apart. `rows` and `type` are constants where this
- * is inlined. */
-INLINE void dot_rows(const char *w, tri_ftype type, size_t rows, size_t step, size_t k, const float *x, float *y) {
-  v16 acc[ROWS_AT_ONCE];
+/* One accumulator, one row at a time: a single ascending stream of weights is what the hardware prefetcher likes
+ * best (several rows side by side were measured at half the speed), and 16 lanes keep up with memory. `type` is a
+ * constant where this is inlined. */
+INLINE float dot_one(const char *w, tri_ftype type, size_t k, const float *x) {
+  v16 acc = v_set(0);
   size_t i = 0, bytes = type_size(type);
-  for (size_t r = 0; r < rows; r++) acc[r] = v_set(0);
-  for (; i + 16 <= k; i += 16) {
-    v16 xi = v_load(x + i);
-#pragma GCC unroll 8
-    for (size_t r = 0; r < rows; r++) acc[r] = v_add(acc[r], v_mul(v_load_as(w + r * step + i * bytes, type), xi));
-  }
-  if (i < k) {
-    v16 xi = v_load_part(x + i, k - i);
-    for (size_t r = 0; r < rows; r++)
-      acc[r] = v_add(acc[r], v_mul(v_load_part_as(w + r * step + i * bytes, type, k - i), xi));
-  }
-  for (size_t r = 0; r < rows; r++) y[r] = v_sum(acc[r]);
+  for (; i + 16 <= k; i += 16) acc = v_add(acc, v_mul(v_load_as(w + i * bytes, type), v_load(x + i)));
+  if (i < k) acc = v_add(acc, v_mul(v_load_part_as(w + i * bytes, type, k - i), v_load_part(x + i, k - i)));
+  return v_sum(acc);
 }
 
 INLINE void dot_all(const char *w, tri_ftype type, size_t m, size_t step, size_t k, const float *x, float *y) {
-  size_t r = 0;
-  for (; r + ROWS_AT_ONCE <= m; r += ROWS_AT_ONCE) dot_rows(w + r * step, type, ROWS_AT_ONCE, step, k, x, y + r);
-  for (; r < m; r++) dot_rows(w + r * step, type, 1, step, k, x, y + r);
+  for (size_t r = 0; r < m; r++) y[r] = dot_one(w + r * step, type, k, x);
 }
 
+/* y[r] = dot(row r of w, x) for m rows that stand `step` bytes apart */
 static void dot_strided(const void *w, tri_ftype type, size_t m, size_t step, size_t k, const float *x, float *y) {
   switch (type) {
   case TRI_F32: dot_all(w, TRI_F32, m, step, k, x, y); break;
@@ -55,11 +44,7 @@ static void op_matvec(const void *w, tri_ftype type, size_t m, size_t k, const f
   dot_strided(w, type, m, k * type_size(type), k, x, y);
 }
 
-static float op_dot(const float *a, const float *b, size_t n) {
-  float y;
-  dot_rows((const char *)a, TRI_F32, 1, 0, n, b, &y);
-  return y;
-}
+static float op_dot(const float *a, const float *b, size_t n) { return dot_one((const char *)a, TRI_F32, n, b); }
 
 static void op_rmsnorm(const float *x, const float *w, float eps, float *y, size_t n) {
   float scale = 1 / __builtin_sqrtf(op_dot(x, x, n) / (float)n + eps);

@@ -32,12 +32,15 @@ INLINE v16 v_set(float x) {
   EACH_PART(i) r.p[i] = x - (vf){0};
   return r;
 }
+/* part by part: a copy of the whole struct would go through memory */
 INLINE v16 v_load(const float *x) {
   v16 r;
-  memcpy(&r, x, sizeof r);
+  EACH_PART(i) memcpy(&r.p[i], x + i * TRI_LANES, sizeof r.p[i]);
   return r;
 }
-INLINE void v_store(float *y, v16 a) { memcpy(y, &a, sizeof a); }
+INLINE void v_store(float *y, v16 a) {
+  EACH_PART(i) memcpy(y + i * TRI_LANES, &a.p[i], sizeof a.p[i]);
+}
 /* n < 16 lanes; the others are zero */
 INLINE v16 v_load_part(const float *x, size_t n) {
   float t[16] = {0};

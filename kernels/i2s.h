@@ -26,11 +26,14 @@ void tri_i2s_trits(const uint8_t *codes, size_t n, int8_t *trits);
 
 /* Q8_0 as in files: per 32 values an f16 scale and 32 int8 (34 bytes), row-major. Packs row blocks
  * [block_first, block_last) into q and d of the run-time form (kernels.h). */
-void tri_q8_from_file(const uint8_t *blocks, size_t m, size_t k, int8_t *q, float *d, size_t block_first, size_t block_last);
-/* Quantise float rows [m, k] to Q8_0 file blocks: d = max|x| / 127 rounded to f16, q = round(x / d). */
+void tri_q8_from_file(const uint8_t *blocks, size_t m, size_t k, int8_t *q, float *d, size_t block_first,
+                      size_t block_last);
+/* Quantise n floats, n % 32 == 0, to Q8_0 file blocks: d = max|x| / 127 rounded to f16 (at most 65504), q = x / d
+ * rounded half-even and clamped to [-127, 127]; 0 where d is 0. */
 void tri_q8_to_file(const float *x, size_t n, uint8_t *blocks);
 
-/* IEEE half <-> float, exact, without hardware. from: round to nearest even. */
+/* IEEE half <-> float, exact, without hardware, to the bit as hardware does it (a signalling NaN becomes quiet).
+ * from: round to nearest even. */
 float tri_f16_to_f32(uint16_t h);
 uint16_t tri_f16_from_f32(float f);
 

@@ -36,7 +36,7 @@ enum {
 
 typedef enum tri_isa {
   TRI_ISA_PORTABLE,
-  TRI_ISA_AVX2,    /* + FMA, F16C (used for conversion only) */
+  TRI_ISA_AVX2,    /* + F16C, for conversions */
   TRI_ISA_AVXVNNI, /* AVX2 + VEX-encoded VNNI (Alder Lake, N100) */
   TRI_ISA_AVX512,  /* F, BW, VL, DQ, VNNI */
   TRI_ISA_NEON,
@@ -72,15 +72,16 @@ typedef struct tri_kernels {
   /* Quantise one row of k floats to int8 (per-row absmax; Wang et al. 2023, BitNet, eq. 4-5):
    *   s = 127 / max(max|x|, 1e-5),  q = round-half-even(x * s) clamped to [-128, 127].
    * Writes q into its place in a panel of `rows` (q points at panel + 4*row), zero-padded to kpad; *sum is the
-   * sum of q over the row. Returns s. NaN inputs give unspecified q but no fault. */
+   * sum of q over the row. Returns s. A row with NaN returns NaN and q = 0; an infinite one returns 0. */
   float (*quant_row)(const float *x, size_t k, int8_t *q, size_t rows, int32_t *sum);
 
   /* --- ternary matrix --- */
 
   /* y[row * ldy + i] = sum_k code(w[i], k) * q[row][k] for the weight rows i in row blocks
    * [block_first, block_last) and rows of one panel, 1 <= rows <= TRI_PANEL_ROWS. Codes, not trits: the caller
-   * subtracts the row's sum (dequant does). w is the whole matrix in R16, 64-byte aligned; y is written for
-   * padding rows too, so ldy >= block_last * 16. */
+   * subtracts the row's sum (dequant does). w is the whole matrix in R16, 64-byte aligned and free of code 3; y is
+   * written for padding rows too, so ldy >= block_last * 16. The work streams w once from the first block to the
+   * last: give each thread one contiguous range of blocks. */
   void (*i2s_gemm)(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first, size_t block_last,
                    int32_t *y, size_t ldy);
 
@@ -90,13 +91,15 @@ typedef struct tri_kernels {
   /* --- int8 matrix (heads) --- */
 
   /* Quantise one row of k floats to int8 with one scale per 32: d = max|x| / 127, q = round-half-even(x / d);
-   * an all-zero group has d = 0. q points at panel + 4*row of a panel of `rows`; d is [k/32]. k % 32 == 0. */
+   * clamped to [-127, 127]; a group whose d comes out as 0 has q = 0. q points at panel + 4*row of a panel of `rows`;
+   * d is [k/32]. k % 32 == 0; such a panel ends at k, without padding. */
   void (*quant_row_q8)(const float *x, size_t k, int8_t *q, size_t rows, float *d);
 
   /* y[row * ldy + i] = sum over groups g ascending of (float)(sum_j w*q) * (w.d * dx[row][g]), in float32, for row
-   * blocks [block_first, block_last). dx is [rows, k/32]. 1 <= rows <= TRI_PANEL_ROWS. */
-  void (*q8_gemm)(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first, size_t block_last,
-                  float *y, size_t ldy);
+   * blocks [block_first, block_last). dx is [rows, k/32]. 1 <= rows <= TRI_PANEL_ROWS. Panel values are -127..127 (as
+   * quant_row_q8 makes them); weights of -128 are harmless. w->q is 64-byte aligned. ldy as in i2s_gemm. */
+  void (*q8_gemm)(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
+                  size_t block_last, float *y, size_t ldy);
 
   /* --- float ops (float_body.h) --- */
 

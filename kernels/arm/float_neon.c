@@ -6,7 +6,7 @@
 #include <arm_neon.h>
 #include "kernels/arm/arm.h"
 
-enum { ROWS_AT_ONCE = 4, WIDE = 4 };
+enum { WIDE = 4 };
 
 INLINE v16 v_load_f16(const void *x) {
   v16 r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* INT8 products in 16-byte registers. The including file defines GEMM, the function's name, and
- *   static int32x4_t dot2(sum, w0, q0, w1, q1): sum plus, in each lane, the four products of w0 by q0 and of w1 by q1. */
+ *   dot2(sum, w0, q0, w1, q1): sum plus, in each 32-bit lane, the four products of w0 by q0 and of w1 by q1. */
 #include <string.h>
 #include "kernels/arm/arm.h"
 

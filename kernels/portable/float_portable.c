@@ -7,7 +7,7 @@
 #include "kernels/levels.h"
 #include "kernels/portable/portable.h"
 
-enum { ROWS_AT_ONCE = 4, WIDE = 4 };
+enum { WIDE = 4 };
 
 static inline v16 v_load_f16(const void *x) {
   float t[16];

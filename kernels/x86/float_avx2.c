@@ -6,7 +6,7 @@
 #include <immintrin.h>
 #include "kernels/x86/x86.h"
 
-enum { ROWS_AT_ONCE = 4, WIDE = 4 };
+enum { WIDE = 4 };
 
 INLINE v16 v_load_f16(const void *x) {
   const __m128i *h = x;

@@ -6,7 +6,7 @@
 #include <immintrin.h>
 #include "kernels/x86/x86.h"
 
-enum { ROWS_AT_ONCE = 8, WIDE = 8 };
+enum { WIDE = 8 };
 
 INLINE v16 v_load_f16(const void *x) { return (v16){{_mm512_cvtph_ps(_mm256_loadu_si256(x))}}; }
 

@@ -90,9 +90,10 @@ static void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
   }
 }
 
-/* Row blocks go one by one: a single ascending stream is what the hardware prefetcher likes best. With few rows, when
- * memory is the limit, software prefetch only disturbs it (measured); with many it hides what is left. More than MANY rows take two passes over a block: the second
- * finds it in cache, and both keep their accumulators in registers where 24 would spill. */
+/* Row blocks go one by one: a single ascending stream is what the hardware prefetcher likes best. With few rows,
+ * when memory is the limit, software prefetch only disturbs it (measured); with many it hides what is left. More than
+ * MANY rows take two passes over a block: the second finds it in cache, and both keep their accumulators in registers
+ * where 24 would spill. */
 void tri_i2s_avx512_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
                          size_t block_last, int32_t *y, size_t ldy) {
   size_t chunks = tri_round_up(k, TRI_K_ALIGN) / TRI_K_ALIGN, first = rows > MANY ? (rows + 1) / 2 : rows;

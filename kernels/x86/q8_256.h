@@ -14,6 +14,7 @@ enum {
   LINE = 64,
   GROUP_BYTES = 512, /* weights of one group of 32 values for 16 rows */
   GROUP = 4,         /* activation rows at a time */
+  AHEAD = 3072,
 };
 
 /* The exact sums of one group for 8 weight rows (half lines at w) and n activation rows; q points at the group. */
@@ -37,6 +38,8 @@ INLINE void one_block(const int8_t *w, const float *d, size_t groups, const int8
   __m256 acc[2][GROUP];
   for (size_t r = 0; r < n; r++) acc[0][r] = acc[1][r] = _mm256_setzero_ps();
   for (size_t group = 0; group < groups; group++, q += TRI_Q8_BLOCK * rows, w += GROUP_BYTES, d += TRI_BLOCK_ROWS) {
+    if (n > 2) /* with fewer, memory is the limit */
+      for (size_t g = 0; g < 8; g++) _mm_prefetch((const char *)w + AHEAD + g * LINE, _MM_HINT_T0);
     for (size_t half = 0; half < 2; half++) {
       __m256i sums[GROUP];
       half_group(w + half * LINE / 2, q, rows, n, sums);

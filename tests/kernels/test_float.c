@@ -240,7 +240,8 @@ static void quant_row(void **state) {
         for (size_t i = 0; i < kpad * rows; i++) {
           size_t r = i / 4 % rows, c = i / 4 / rows * 4 + i % 4;
           int q = r != row ? 0x55 : c >= k ? 0 : (int)nearbyintf(fmaxf(-128, fminf(127, x[c] * want)));
-          if (panel[i] != q) fail_msg("%s: k %zu, %zu rows, column %zu: %d, not %d", levels[l]->name, k, rows, c, panel[i], q);
+          if (panel[i] != q)
+            fail_msg("%s: k %zu, %zu rows, column %zu: %d, not %d", levels[l]->name, k, rows, c, panel[i], q);
           if (r == row) want_sum += q;
         }
         assert_int_equal(sum, want_sum);
@@ -277,7 +278,9 @@ static void odd_values(void **state) {
     random_floats(&seed, x, 64, 1);
     x[5] = x[37] = odd[o];
     for (int l = 0; l < level_count; l++) {
-      levels[l]->quant_row(x, 64, q[l > 0], 1, &sum);
+      float s = levels[l]->quant_row(x, 64, q[l > 0], 1, &sum);
+      if (o == 0) assert_true(isnan(s) && sum == 0);
+      if (o == 1 || o == 2) assert_true(s == 0 && sum == 0);
       SAME(l, q[l > 0], q[0], 128, "quant_row of an odd value %zu", o);
       for (int i = 64; i < 128; i++) assert_int_equal(q[l > 0][i], 0); /* padding */
       levels[l]->quant_row_q8(x, 64, q8[l > 0], 1, d);

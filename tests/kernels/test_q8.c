@@ -63,7 +63,7 @@ static void check(const problem *p) {
 static void products(void **state) {
   (void)state;
   uint64_t seed = test_seed();
-  static const size_t ks[] = {32, 64, 96, 352, 2560};
+  static const size_t ks[] = {32, 64, 96, 352, 4096, 4128, 8640};
   for (size_t i = 0; i < sizeof ks / sizeof *ks; i++)
     for (size_t rows = 1; rows <= TRI_PANEL_ROWS; rows++)
       for (int worst = 0; worst < 2; worst++) {
