@@ -3,7 +3,7 @@
 """Train, export and check the Trireme story models: small ternary (BitNet b1.58) language models.
 
 Weights are ternary by absmean and activations int8 by per-token absmax, both with a straight-through
-estimator (Ma et al. 2024, "The Era of 1-bit LLMs"; Wang et al. 2025, "BitNet b1.58 2B4T").
+estimator (Ma et al. 2024, "The Era of 1-bit LLMs"; Ma et al. 2025, "BitNet b1.58 2B4T").
 
   python3 train.py tokenizer           # byte-level BPE -> work/tokenizer.json, work/tokens.bin
   python3 train.py train  NAME SECONDS TOTAL_SECONDS   # resumes from work/NAME.pt
