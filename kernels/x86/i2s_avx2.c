@@ -36,7 +36,8 @@ static void one_row(const uint8_t *w, size_t chunks, const int8_t *q, int32_t *y
   __m256i ones[2] = {zero, zero}, fours[2] = {zero, zero};
   for (size_t c = 0; c < chunks; c++, w += LINES * LINE, q += TRI_K_ALIGN) {
     __m256i acc1[2] = {zero, zero}, acc4[2] = {zero, zero};
-#pragma GCC unroll 8
+/* not more: gcc would add longer runs up as trees of temporaries, which spill */
+#pragma GCC unroll 2
     for (size_t g = 0; g < LINES; g++)
 #pragma GCC unroll 2
       for (size_t half = 0; half < 2; half++) {
