@@ -234,8 +234,8 @@ static tri_status next_line(tri_cluster *c, int64_t until_ms, tri_error *err) {
   }
 }
 
-static tri_status wait_for_ready(tri_cluster *c, int64_t until_ms, tri_error *err) {
-  tri_status status = next_line(c, until_ms, err);
+tri_status tri_cluster_wait(tri_cluster *c, tri_error *err) {
+  tri_status status = next_line(c, tri_clock_ms() + START_MS, err);
   if (status != TRI_OK) return status;
   if (strncmp(c->line, "failed ", 7) == 0) return tri_status_fail(err, TRI_E_LIMIT, "the local cluster cannot serve: %s", c->line + 7);
   if (strcmp(c->line, "ready") != 0) return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator says '%.200s'", c->line);
@@ -259,16 +259,15 @@ tri_status tri_cluster_start(tri_cluster **out, const tri_cluster_options *o, tr
   tri_cluster *c = calloc(1, sizeof *c);
   if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   *c = (tri_cluster){.options = *o, .log_fd = -1, .ready_fd = -1, .signal_fd = -1};
-  int64_t until = tri_clock_ms() + START_MS;
   tri_status status = take_signals(c, err);
   if (status == TRI_OK) status = find_programs(c, err);
   if (status == TRI_OK) status = make_folder(c, err);
   if (status == TRI_OK) status = make_keys(c, err);
   if (status == TRI_OK) status = spawn_coordinator(c, err);
-  if (status == TRI_OK) status = next_line(c, until, err);
+  if (status == TRI_OK) status = next_line(c, tri_clock_ms() + START_MS, err);
   if (status == TRI_OK) snprintf(c->endpoint, sizeof c->endpoint, "%.*s", (int)sizeof c->endpoint - 1, c->line);
-  for (int i = 0; i < o->workers && status == TRI_OK; i++) status = spawn_worker(c, i, err);
-  if (status == TRI_OK) status = wait_for_ready(c, until, err);
+  for (int i = 0; i < o->workers - o->absent && status == TRI_OK; i++) status = spawn_worker(c, i, err);
+  if (status == TRI_OK && !o->absent) status = tri_cluster_wait(c, err);
   if (status != TRI_OK) return tri_cluster_stop(&c), status;
   *out = c;
   return TRI_OK;

@@ -23,11 +23,15 @@ typedef struct tri_cluster_options {
   int context;       /* 0: the model's */
   int slots;         /* 0: 1 */
   int64_t memory;    /* of each worker, bytes; 0: no limit but the machine's */
+  int absent;        /* the last so many workers have keys, but are not started: for tri_cluster_restart, or for a test that
+                        plays them. Then tri_cluster_start returns once the coordinator listens */
 } tri_cluster_options;
 
 /* Returns once the pipeline serves. When it cannot come up, everything is ended and *err says why; if a process died, the end
  * of the cluster's log goes to stderr. The programs are found beside the running one. */
 TRI_MUST_CHECK tri_status tri_cluster_start(tri_cluster **out, const tri_cluster_options *o, tri_error *err);
+/* Until the pipeline serves for the first time; tri_cluster_start has done so when no worker is absent. */
+TRI_MUST_CHECK tri_status tri_cluster_wait(tri_cluster *c, tri_error *err);
 /* Ends and reaps every process, removes the folder. */
 void tri_cluster_stop(tri_cluster **c);
 /* A client of it. Close it before the cluster is stopped. */

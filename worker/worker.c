@@ -240,8 +240,12 @@ static void tick(void *arg) {
   if (w->state == BINDING) try_bind(w, w->stage_bytes, now);
   worker_flow_watch(w, now);
   on_tasks_done(w);
-  if (w->state < IDLE || now < w->next_beat_ms) return;
+  /* one more as soon as the work has paused, so that whoever asks then sees all of it */
+  bool paused = w->steps == w->ticked_steps && w->steps != w->told_steps;
+  w->ticked_steps = w->steps;
+  if (w->state < IDLE || (now < w->next_beat_ms && !paused)) return;
   w->next_beat_ms = now + w->beat_ms;
+  w->told_steps = w->steps;
   send_heartbeat(w);
 }
 

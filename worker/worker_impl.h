@@ -49,6 +49,7 @@ typedef struct worker {
   size_t n_opens;
   /* since the process began */
   uint64_t steps, rows, dropped, sent_bytes;
+  uint64_t ticked_steps, told_steps; /* at the last tick, in the last heartbeat */
   tri_msg incoming, outgoing; /* scratch: they are large */
 } worker;
 

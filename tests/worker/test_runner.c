@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/test.h"
+#include "engine/sampler.h"
+#include "engine/single.h"
+#include "proto/sampling.h"
+#include "worker/measure.h"
+#include "worker/runner.h"
+
+#include <poll.h>
+#include <stdlib.h>
+
+#define MODEL TRIREME_SOURCE "/models/story-bitnet.gguf"
+enum { CONTEXT = 64, MAX_ROWS = 32, N = 30, CUT = 5, WAIT_MS = 120000 };
+
+static tri_error err;
+static tri_single single;
+static const tri_shape *shape;
+static tri_runner *first, *last; /* layers [0, CUT) and the rest */
+static uint64_t memory = 1ull << 40;
+
+static tri_runner *start_runner(void) {
+  tri_pool *pool;
+  tri_runner *r;
+  assert_ok(tri_pool_create(&pool, 1, &err), err);
+  assert_ok(tri_runner_create(&r, single.model, single.kernels, pool, memory, &err), err);
+  tri_runner_expect(r, 1);
+  return r;
+}
+
+static int open_model(void **state) {
+  (void)state;
+  tri_single_options o = {.threads = 1, .context = CONTEXT, .max_rows = MAX_ROWS, .kv_type = TRI_F16};
+  if (tri_single_open(&single, MODEL, &o, &err) != TRI_OK) return print_error("%s\n", err.text), -1;
+  shape = tri_model_shape(single.model);
+  first = start_runner(), last = start_runner();
+  return 0;
+}
+static int close_model(void **state) {
+  (void)state;
+  tri_runner_destroy(&first);
+  tri_runner_destroy(&last);
+  tri_single_close(&single);
+  return 0;
+}
+
+static tri_task *do_task(tri_runner *r, tri_task *t) {
+  assert_int_equal(tri_runner_put(r, t), TRI_OK);
+  struct pollfd p = {.fd = tri_runner_fd(r), .events = POLLIN};
+  assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+  t = tri_runner_take(r);
+  assert_non_null(t);
+  return t;
+}
+
+static tri_msg_assign part_of(bool head) {
+  return (tri_msg_assign){.epoch = 1, .stage = head, .stages = 2, .first = head ? CUT : 0, .last = head ? (uint32_t)shape->n_layers : CUT,
+                          .embed = !head, .head = head, .slots = 2, .context = CONTEXT, .max_rows = MAX_ROWS, .wire = TRI_WIRE_F32, .kv_type = TRI_F16};
+}
+
+static tri_status load(tri_runner *r, const tri_msg_assign *a) {
+  tri_task *t = tri_task_new(TRI_TASK_LOAD, a->epoch);
+  t->assign = *a;
+  t = do_task(r, t);
+  tri_status status = t->status;
+  err = t->err;
+  if (status == TRI_OK) assert_true(t->stage_bytes > 0);
+  tri_task_free(&t);
+  return status;
+}
+
+static int load_both(void **state) {
+  (void)state;
+  tri_msg_assign a = part_of(false), b = part_of(true);
+  return load(first, &a) == TRI_OK && load(last, &b) == TRI_OK ? 0 : -1;
+}
+
+static void tokens_of(int32_t out[N]) {
+  for (int i = 0; i < N; i++) out[i] = (i * 577 + 13) % shape->vocab;
+}
+
+static tri_msg_step make_step(uint32_t pos, uint32_t n, tri_want want, int32_t next) {
+  int32_t tokens[N];
+  tokens_of(tokens);
+  tri_msg_step m = {.epoch = 1, .id = 7, .n_runs = 1, .n_rows = n};
+  m.runs[0] = (tri_run){.slot = 1, .pos = pos, .count = n, .want = want, .next = next};
+  memcpy(m.tokens, tokens + pos, n * sizeof *tokens);
+  return m;
+}
+
+/* Through both stages; the last one's task, for the caller to free. */
+static tri_task *pass(const tri_msg_step *m, const tri_sampling *opens) {
+  tri_task *t = tri_task_new(TRI_TASK_STEP, 1);
+  t->step = *m;
+  t = do_task(first, t);
+  assert_ok(t->status, t->err);
+  tri_task *u = tri_task_new(TRI_TASK_STEP, 1);
+  u->step = *m;
+  u->payload = t->out, u->payload_len = t->out_len;
+  t->out = NULL;
+  tri_task_free(&t);
+  if (opens) {
+    u->opens = malloc(sizeof *u->opens);
+    u->opens[0] = (tri_msg_open){.epoch = 1, .slot = m->runs[0].slot, .sampling = *opens};
+    u->n_opens = 1;
+  }
+  u = do_task(last, u);
+  assert_ok(u->status, u->err);
+  return u;
+}
+
+static float *reference_logits(void) {
+  int32_t tokens[N];
+  tokens_of(tokens);
+  float *logits = malloc((size_t)N * (size_t)shape->vocab * sizeof *logits);
+  assert_ok(tri_single_feed_all(&single, 0, 0, tokens, N, logits, &err), err);
+  return logits;
+}
+
+static void logits_over_two_stages_are_the_engines_bit_for_bit(void **state) {
+  (void)state;
+  float *want = reference_logits();
+  size_t row = (size_t)shape->vocab * sizeof *want;
+  const uint32_t cuts[] = {0, 11, 12, N};
+  for (int i = 0; i < 3; i++) {
+    uint32_t n = cuts[i + 1] - cuts[i];
+    tri_msg_step m = make_step(cuts[i], n, TRI_WANT_LOGITS, -1);
+    tri_task *t = pass(&m, NULL);
+    assert_int_equal(t->out_len, n * row);
+    assert_memory_equal(t->out, (uint8_t *)want + cuts[i] * row, n * row);
+    assert_int_equal(t->result.n_tokens + t->result.n_logprobs, 0);
+    tri_task_free(&t);
+  }
+  free(want);
+}
+
+static void scores_are_the_following_tokens_logprobs(void **state) {
+  (void)state;
+  float *want = reference_logits();
+  int32_t tokens[N];
+  tokens_of(tokens);
+  tri_sampler *sampler;
+  assert_ok(tri_sampler_create(&sampler, (size_t)shape->vocab, single.kernels, &err), err);
+  for (int with_next = 0; with_next < 2; with_next++) {
+    tri_msg_step m = make_step(0, N - 1, TRI_WANT_SCORE, with_next ? tokens[N - 1] : -1);
+    tri_task *t = pass(&m, NULL);
+    assert_int_equal(t->result.n_logprobs, N - 2 + with_next);
+    assert_null(t->out);
+    for (uint32_t i = 0; i < t->result.n_logprobs; i++) {
+      float logprob = tri_sampler_logprob(sampler, want + i * (size_t)shape->vocab, tokens[i + 1]);
+      assert_memory_equal(&t->result.logprobs[i], &logprob, sizeof logprob);
+    }
+    tri_task_free(&t);
+  }
+  tri_sampler_destroy(&sampler);
+  free(want);
+}
+
+static void samples_see_the_history_of_their_slot(void **state) {
+  (void)state;
+  float *want = reference_logits();
+  int32_t tokens[N];
+  tokens_of(tokens);
+  tri_sampler *sampler;
+  assert_ok(tri_sampler_create(&sampler, (size_t)shape->vocab, single.kernels, &err), err);
+  tri_sampler_params params = {.temperature = 1.3f, .top_p = 1, .repeat_penalty = 3, .repeat_last = 64, .seed = 99};
+  tri_sampling sampling = tri_sampling_from_params(&params);
+  tri_msg_step m = make_step(0, N - 4, TRI_WANT_NONE, -1);
+  tri_task *t = pass(&m, &sampling);
+  assert_int_equal(t->result.n_tokens + t->result.n_logprobs, 0);
+  tri_task_free(&t);
+  for (uint32_t i = N - 4; i < N; i++) {
+    m = make_step(i, 1, TRI_WANT_SAMPLE, -1);
+    t = pass(&m, NULL);
+    tri_sample s = tri_sampler_pick(sampler, &params, want + i * (size_t)shape->vocab, tokens, i + 1, i + 1);
+    assert_int_equal(t->result.n_tokens, 1);
+    assert_int_equal(t->result.tokens[0], s.token);
+    assert_memory_equal(&t->result.logprobs[0], &s.logprob, sizeof s.logprob);
+    tri_task_free(&t);
+  }
+  tri_sampler_destroy(&sampler);
+  free(want);
+}
+
+static void refused(tri_runner *r, tri_msg_step m, size_t payload_len, const char *part) {
+  tri_task *t = tri_task_new(TRI_TASK_STEP, 1);
+  t->step = m;
+  t->payload_len = payload_len;
+  t->payload = payload_len ? calloc(1, payload_len) : NULL;
+  t = do_task(r, t);
+  assert_fails(t->status, TRI_E_PROTOCOL, t->err, part);
+  tri_task_free(&t);
+}
+
+static void wild_steps_are_refused_before_they_run(void **state) {
+  (void)state;
+  size_t row = tri_wire_row_bytes(TRI_WIRE_F32, (size_t)shape->d);
+  tri_msg_step m = make_step(0, 4, TRI_WANT_NONE, -1);
+  refused(first, m, 4 * row, "a step of 4 rows with 8192 bytes, not 0");
+  refused(last, m, 0, "0 bytes, not 8192");
+  refused(last, m, 4 * row - 1, "8191 bytes");
+  refused(last, m, 4 * row + 1, "8193 bytes");
+  refused(last, m, 5 * row, "not 8192");
+  m.runs[0].slot = 2;
+  refused(last, m, 4 * row, "slot 2 of 2");
+  m = make_step(0, 4, TRI_WANT_NONE, -1), m.runs[0].pos = CONTEXT - 3;
+  refused(last, m, 4 * row, "position 64 of 64");
+  m = make_step(0, 4, TRI_WANT_NONE, -1), m.tokens[2] = shape->vocab;
+  refused(first, m, 0, "token");
+  m = make_step(0, 4, TRI_WANT_SCORE, shape->vocab);
+  refused(last, m, 4 * row, "a score of token");
+  m = make_step(0, 4, TRI_WANT_NONE, -1), m.n_rows = m.runs[0].count = MAX_ROWS + 1;
+  refused(last, m, (MAX_ROWS + 1) * row, "at most 32 were agreed");
+}
+
+static void stale_steps_are_passed_over(void **state) {
+  (void)state;
+  tri_task *t = tri_task_new(TRI_TASK_STEP, 9);
+  t->step = make_step(0, 1, TRI_WANT_NONE, -1);
+  t = do_task(first, t);
+  assert_int_equal(t->status, TRI_E_CANCELLED);
+  tri_task_free(&t);
+  t = do_task(first, tri_task_new(TRI_TASK_DROP, 1));
+  tri_task_free(&t);
+  t = tri_task_new(TRI_TASK_STEP, 1);
+  t->step = make_step(0, 1, TRI_WANT_NONE, -1);
+  t = do_task(first, t);
+  assert_int_equal(t->status, TRI_E_CANCELLED);
+  tri_task_free(&t);
+}
+
+static void wild_assignments_are_refused(void **state) {
+  (void)state;
+  tri_msg_assign a = part_of(true);
+  a.last++;
+  assert_fails(load(last, &a), TRI_E_INVALID, err, "of a model with 12");
+  a = part_of(true), a.head = false;
+  assert_fails(load(last, &a), TRI_E_INVALID, err, "wrong ends");
+  a = part_of(true), a.context = 1 << 20;
+  assert_fails(load(last, &a), TRI_E_INVALID, err, "context of 1048576");
+  a = part_of(true), a.wire = 9;
+  assert_fails(load(last, &a), TRI_E_UNSUPPORTED, err, "wire type 9");
+  a = part_of(true), a.kv_type = TRI_BF16;
+  assert_fails(load(last, &a), TRI_E_UNSUPPORTED, err, "KV type 2");
+  memory = 1 << 20;
+  tri_runner *small = start_runner();
+  a = part_of(true);
+  assert_fails(load(small, &a), TRI_E_LIMIT, err, "this worker may use 1.0 MB");
+  tri_runner_destroy(&small);
+}
+
+static void tasks_are_bounded_and_die_with_the_runner(void **state) {
+  (void)state;
+  memory = 1ull << 40;
+  tri_runner *r = start_runner();
+  for (int i = 0; i < TRI_RUNNER_TASKS; i++) assert_int_equal(tri_runner_put(r, tri_task_new(TRI_TASK_DROP, 1)), TRI_OK);
+  tri_task *t = tri_task_new(TRI_TASK_DROP, 1);
+  assert_int_equal(tri_runner_put(r, t), TRI_E_BUSY);
+  tri_task_free(&t);
+  tri_runner_destroy(&r);
+}
+
+static void it_measures_itself(void **state) {
+  (void)state;
+  tri_measure m;
+  assert_ok(tri_measure_model(&m, single.model, single.kernels, single.pool, &err), err);
+  assert_true(m.layer_us >= 1 && m.head_us >= 1);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup(logits_over_two_stages_are_the_engines_bit_for_bit, load_both),
+      cmocka_unit_test_setup(scores_are_the_following_tokens_logprobs, load_both),
+      cmocka_unit_test_setup(samples_see_the_history_of_their_slot, load_both),
+      cmocka_unit_test_setup(wild_steps_are_refused_before_they_run, load_both),
+      cmocka_unit_test_setup(stale_steps_are_passed_over, load_both),
+      cmocka_unit_test(wild_assignments_are_refused),
+      cmocka_unit_test(tasks_are_bounded_and_die_with_the_runner),
+      cmocka_unit_test(it_measures_itself),
+  };
+  return cmocka_run_group_tests(tests, open_model, close_model);
+}
