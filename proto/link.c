@@ -115,9 +115,11 @@ static tri_status bind_socket(tri_link *link, const char *domain, uint16_t *port
   if (status != TRI_OK) return status;
   if (zmq_setsockopt(link->socket, ZMQ_ZAP_DOMAIN, domain, strlen(domain)) != 0)
     return tri_status_fail(err, TRI_E_INVALID, "a listening link's domain: %s", zmq_strerror(zmq_errno()));
-  if (zmq_bind(link->socket, link->endpoint) != 0)
-    return tri_status_fail(err, zmq_errno() == EINVAL ? TRI_E_INVALID : TRI_E_IO, "cannot listen on %s: %s", link->endpoint,
-                           zmq_strerror(zmq_errno()));
+  if (zmq_bind(link->socket, link->endpoint) != 0) {
+    bool no_host = zmq_errno() == ENODEV || zmq_errno() == EINVAL;
+    return tri_status_fail(err, no_host ? TRI_E_INVALID : TRI_E_IO, "cannot listen on %s: %s", link->endpoint,
+                           no_host ? "HOST must be an address or an interface of this machine, or *" : zmq_strerror(zmq_errno()));
+  }
   char bound[TRI_MAX_ENDPOINT];
   size_t size = sizeof bound;
   if (zmq_getsockopt(link->socket, ZMQ_LAST_ENDPOINT, bound, &size) != 0)

@@ -32,11 +32,12 @@ typedef enum tri_link_kind { TRI_LINK_CONTROL, TRI_LINK_DATA } tri_link_kind;
 
 /* "tcp://HOST:PORT", with brackets around an IPv6 address. */
 void tri_link_endpoint(char out[TRI_MAX_ENDPOINT], const char *host, uint16_t port);
-/* endpoint "tcp://HOST:PORT" (HOST * for all interfaces), port 0 picks a free one; *port (may be NULL) tells which. domain: see the allow function. */
+/* endpoint "tcp://HOST:PORT": HOST is an address or an interface of this machine, or * for all; port 0 picks a free one. *port
+ * (may be NULL) tells which. domain: see the allow function. */
 TRI_MUST_CHECK tri_status tri_link_listen(tri_link **out, tri_net *net, tri_link_kind kind, const char *endpoint, const char *domain,
                                           uint16_t *port, tri_error *err);
-/* TRI_E_INVALID when the endpoint is malformed. Connects in the background and reconnects with back-off (100 ms to 2 s), also after a refusal: the key may have been added
- * since. Needs to be in a loop for that. */
+/* Connects in the background and reconnects with back-off (100 ms to 2 s), also after a refusal: the key may have been added
+ * since. Needs to be in a loop for that. TRI_E_INVALID when the endpoint is malformed; HOST may be a name. */
 TRI_MUST_CHECK tri_status tri_link_dial(tri_link **out, tri_net *net, tri_link_kind kind, const char *endpoint,
                                         const uint8_t server_key[TRI_KEY_BYTES], tri_error *err);
 void tri_link_close(tri_link **link); /* remove it from its loop first */
@@ -72,7 +73,7 @@ typedef struct tri_incoming {
   tri_peer from;                 /* listening control links */
   uint8_t key[TRI_KEY_BYTES];    /* the sender's proven key (listening links only) */
   char address[64];              /* the sender's IP address (listening links only) */
-  const uint8_t *payload;        /* valid until the next tri_link_recv on this link; NULL without one; not aligned: memcpy */
+  const uint8_t *payload;        /* valid until the link's next tri_link_recv or close; NULL without one; not aligned: memcpy */
   size_t payload_len;
 } tri_incoming;
 

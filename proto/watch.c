@@ -27,6 +27,7 @@ tri_status tri_watch_open(tri_watch *w, tri_net *net, void *socket, tri_error *e
   snprintf(endpoint, sizeof endpoint, "inproc://watch-%u", atomic_fetch_add(&serial, 1));
   /* No high-water mark: at a full monitor libzmq's I/O thread would wait for us. */
   static const tri_net_option options[] = {{ZMQ_LINGER, 0}, {ZMQ_RCVHWM, 0}};
+  w->connected = false;
   w->monitor = zmq_socket(net->context, ZMQ_PAIR);
   if (!w->monitor || zmq_socket_monitor(socket, endpoint, EVENTS) != 0)
     return tri_status_fail(err, TRI_E_INTERNAL, "cannot watch a socket: %s", zmq_strerror(zmq_errno()));
@@ -63,7 +64,10 @@ static void on_event(tri_watch *w, unsigned event, uint32_t value, int64_t now_m
     w->redial_ms = now_ms + GIVEN_UP_MS;
     break;
   case ZMQ_EVENT_CONNECT_RETRIED:
-    if (!w->connected) w->failures = 0, w->stalled = false, enter(w, TRI_LINK_CONNECTING); /* nobody is there: earlier verdicts are void */
+    if (!w->connected) { /* nobody is there: earlier verdicts are void */
+      w->failures = 0, w->stalled = false;
+      enter(w, TRI_LINK_CONNECTING);
+    }
     w->connected = false, w->redial_ms = 0;
     break;
   default: break;

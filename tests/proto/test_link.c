@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/proto/net_bench.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "base/clock.h"
 
 static bool listener_has_one(void) { return B.listener.received >= 1; }
@@ -150,6 +152,64 @@ static void a_full_queue_is_busy_and_does_not_block(void **state) {
   assert_int_equal(tri_link_get_state(B.dialler[0].link), TRI_LINK_UP);
 }
 
+static void a_full_queue_of_one_peer_is_busy(void **state) {
+  (void)state;
+  bench_connect(TRI_LINK_CONTROL);
+  assert_ok(bench_send(&B.dialler[0], NULL, 1), err);
+  bench_until(listener_has_one);
+  tri_peer first = B.listener.from.from;
+  bench_dial(1, TRI_LINK_CONTROL, B.listener.key.public_key);
+  bench_until(second_is_up);
+  assert_ok(bench_send(&B.dialler[1], NULL, 1), err);
+  bench_until(listener_has_two);
+  tri_loop_remove_link(B.loop, B.dialler[0].link); /* it receives nothing */
+  tri_msg m = bench_message(1);
+  const size_t len = 16 << 10;
+  tri_status status = TRI_OK;
+  for (int64_t end = tri_clock_ms() + 20000; status == TRI_OK && tri_clock_ms() < end;)
+    status = tri_link_send(B.listener.link, &first, &m, calloc(1, len), len, true, &err);
+  assert_int_equal(status, TRI_E_BUSY);
+  assert_ok(bench_send(&B.listener, &B.listener.from.from, 2), err); /* the other is not held up */
+  bench_until(second_has_one);
+}
+
+/* libzmq takes a peer that breaks the rules for lost for good; the link doesn't. */
+static void a_dialler_that_gave_up_dials_again(void **state) {
+  (void)state;
+  tri_net_limit_payload(B.dialler[0].net, 1000);
+  bench_connect(TRI_LINK_CONTROL);
+  assert_ok(bench_send(&B.dialler[0], NULL, 1), err);
+  bench_until(listener_has_one);
+  tri_msg m = bench_message(1);
+  const size_t len = 1 << 20; /* more than an envelope, which always passes */
+  assert_ok(tri_link_send(B.listener.link, &B.listener.from.from, &m, calloc(1, len), len, true, &err), err);
+  bench_until(first_was_up_twice);
+  assert_int_equal(B.dialler[0].received, 0);
+  assert_ok(bench_send(&B.dialler[0], NULL, 2), err);
+  bench_until(listener_has_two);
+}
+
+static bool first_explains_a_stall(void) {
+  tri_link_explain(B.dialler[0].link, &err);
+  return strstr(err.text, "does not answer") != NULL;
+}
+
+static void a_listener_that_hangs_is_not_a_wrong_key(void **state) {
+  (void)state;
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof address;
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* connects, and is never served */
+  assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+  assert_int_equal(listen(fd, 8), 0);
+  assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+  tri_link_endpoint(B.endpoint, "127.0.0.1", ntohs(address.sin_port));
+  bench_dial(0, TRI_LINK_CONTROL, B.listener.key.public_key);
+  bench_until(first_explains_a_stall);
+  assert_int_equal(err.status, TRI_E_TIMEOUT);
+  assert_int_equal(tri_link_get_state(B.dialler[0].link), TRI_LINK_CONNECTING);
+  close(fd);
+}
+
 static void payloads_have_limits(void **state) {
   (void)state;
   tri_net_limit_payload(B.listener.net, 1000);
@@ -212,24 +272,26 @@ static void bad_endpoints_are_refused(void **state) {
   tri_net *net = B.listener.net;
   const char *bad[] = {"", "ipc:///tmp/x", "inproc://x", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "tcp://:7000",
                        "tcp://127.0.0.1:", "tcp://127.0.0.1:7x", "tcp://::1:7000", "tcp://127.0.0.1:-1"};
+  const char *nowhere = "tcp://no.such.host.invalid:7000";
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     assert_int_equal(tri_link_listen(&link, net, TRI_LINK_DATA, bad[i], "d", NULL, &err), TRI_E_INVALID);
     assert_int_equal(tri_link_dial(&link, net, TRI_LINK_DATA, bad[i], B.dialler[0].key.public_key, &err), TRI_E_INVALID);
   }
   assert_int_equal(tri_link_dial(&link, net, TRI_LINK_DATA, "tcp://127.0.0.1:0", B.dialler[0].key.public_key, &err), TRI_E_INVALID);
   assert_int_equal(tri_link_listen(&link, net, TRI_LINK_DATA, "tcp://127.0.0.1:0", "", NULL, &err), TRI_E_INVALID);
+  assert_fails(tri_link_listen(&link, net, TRI_LINK_DATA, nowhere, "d", NULL, &err), TRI_E_INVALID, err, "HOST must be");
   bench_listen(TRI_LINK_DATA, false);
   assert_fails(tri_link_listen(&link, net, TRI_LINK_DATA, B.endpoint, "d", NULL, &err), TRI_E_IO, err, "in use");
   assert_null(link);
 }
 
-static void names_and_ipv6_are_endpoints(void **state) {
+static void all_interfaces_and_ipv6_are_endpoints(void **state) {
   (void)state;
-  const char *good[] = {"tcp://localhost:0", "tcp://[::1]:0", "tcp://*:0"};
+  const char *good[] = {"tcp://*:0", "tcp://[::1]:0"};
   for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
     tri_link *link;
     tri_status status = tri_link_listen(&link, B.listener.net, TRI_LINK_DATA, good[i], "d", NULL, &err);
-    if (status == TRI_E_IO && good[i][6] == '[') continue; /* a machine without IPv6 */
+    if (status != TRI_OK && good[i][6] == '[') continue; /* a machine without IPv6 */
     assert_ok(status, err);
     tri_link_close(&link);
   }
@@ -258,11 +320,14 @@ int main(void) {
       EACH(a_peer_that_went_is_not_found),
       EACH(nothing_is_replayed_after_a_loss),
       EACH(a_full_queue_is_busy_and_does_not_block),
+      EACH(a_full_queue_of_one_peer_is_busy),
+      EACH(a_dialler_that_gave_up_dials_again),
+      EACH(a_listener_that_hangs_is_not_a_wrong_key),
       EACH(payloads_have_limits),
       EACH(large_payloads_arrive_whole),
       EACH(a_link_may_be_closed_in_its_callback),
       EACH(bad_endpoints_are_refused),
-      EACH(names_and_ipv6_are_endpoints),
+      EACH(all_interfaces_and_ipv6_are_endpoints),
       EACH(endpoints_are_written),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
