@@ -108,8 +108,7 @@ INLINE void weigh_block(const char *v, tri_ftype type, size_t wide, size_t last,
   for (size_t i = 0; i < wide; i++) acc[i] = v_set(0);
   for (size_t t = 0; t < n; t++, v += step) {
     v16 weight = v_set(p[t]);
-#pragma GCC unroll 8
-    for (size_t i = 0; i < wide; i++) {
+    UNROLL for (size_t i = 0; i < wide; i++) {
       const char *at = v + i * 16 * type_size(type);
       v16 values = last < 16 ? v_load_part_as(at, type, last) : v_load_as(at, type);
       acc[i] = v_add(acc[i], v_mul(weight, values));

@@ -7,9 +7,9 @@
 #define TRI_KERNELS_FLOAT_VECTOR_H
 #include <stdint.h>
 #include <string.h>
+#include "kernels/inline.h"
 #include "kernels/kernels.h"
 
-#define INLINE static inline __attribute__((always_inline))
 enum { PARTS = 16 / TRI_LANES };
 
 typedef float vf __attribute__((vector_size(4 * TRI_LANES)));
@@ -22,7 +22,7 @@ typedef struct v16 {
   vf p[PARTS];
 } v16;
 
-#define EACH_PART(i) _Pragma("GCC unroll 4") for (int i = 0; i < PARTS; i++)
+#define EACH_PART(i) UNROLL for (int i = 0; i < PARTS; i++)
 
 /* mask lanes are all ones or all zeros */
 INLINE vf choose(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }

@@ -2,9 +2,8 @@
 /* Ternary products with sdot: a register holds four weight rows' dwords, one instruction sums four products of each. */
 #include <arm_neon.h>
 #include <string.h>
+#include "kernels/inline.h"
 #include "kernels/arm/arm.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum {
   LINE = 64,
@@ -17,29 +16,27 @@ INLINE void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
                       size_t ldy) {
   const uint8x16_t three = vdupq_n_u8(3);
   int32x4_t acc[GROUP][4];
-  for (size_t r = 0; r < n; r++)
-    for (size_t i = 0; i < 4; i++) acc[r][i] = vdupq_n_s32(0);
+  UNROLL for (size_t r = 0; r < n; r++)
+    UNROLL for (size_t i = 0; i < 4; i++) acc[r][i] = vdupq_n_s32(0);
   for (size_t c = 0; c < chunks; c++, q += TRI_K_ALIGN * rows)
     for (size_t g = 0; g < LINES; g++, w += LINE) {
       uint8x16x4_t line = vld1q_u8_x4(w);
-#pragma GCC unroll 4
-      for (size_t p = 0; p < 4; p++) {
+      UNROLL for (size_t p = 0; p < 4; p++) {
         int8x16_t codes[4];
-        for (size_t i = 0; i < 4; i++) {
+        UNROLL for (size_t i = 0; i < 4; i++) {
           uint8x16_t down = vshlq_u8(line.val[i], vdupq_n_s8((int8_t)(2 * (int)p - 6)));
           codes[i] = vreinterpretq_s8_u8(vandq_u8(down, three));
         }
-#pragma GCC unroll 4
-        for (size_t r = 0; r < n; r++) {
+        UNROLL for (size_t r = 0; r < n; r++) {
           int32_t four;
           memcpy(&four, q + ((p * LINES + g) * rows + r) * 4, 4);
           int8x16_t values = vreinterpretq_s8_s32(vdupq_n_s32(four));
-          for (size_t i = 0; i < 4; i++) acc[r][i] = vdotq_s32(acc[r][i], codes[i], values);
+          UNROLL for (size_t i = 0; i < 4; i++) acc[r][i] = vdotq_s32(acc[r][i], codes[i], values);
         }
       }
     }
-  for (size_t r = 0; r < n; r++)
-    for (size_t i = 0; i < 4; i++) vst1q_s32(y + r * ldy + 4 * i, acc[r][i]);
+  UNROLL for (size_t r = 0; r < n; r++)
+    UNROLL for (size_t i = 0; i < 4; i++) vst1q_s32(y + r * ldy + 4 * i, acc[r][i]);
 }
 
 void tri_i2s_dotprod_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,

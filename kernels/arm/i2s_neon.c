@@ -5,9 +5,8 @@
  * products of one chunk, at most 8192, before it is widened into 32 bits. */
 #include <arm_neon.h>
 #include <string.h>
+#include "kernels/inline.h"
 #include "kernels/arm/arm.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum {
   LINE = 64,
@@ -24,14 +23,13 @@ typedef struct pair {
 INLINE void quarter_chunk(const uint8_t *w, const int8_t *q, size_t rows, size_t n, int32x4_t *sums) {
   const uint8x16_t three = vdupq_n_u8(3);
   pair acc[GROUP];
-  for (size_t r = 0; r < n; r++) acc[r].low = acc[r].high = vdupq_n_s16(0);
+  UNROLL for (size_t r = 0; r < n; r++) acc[r].low = acc[r].high = vdupq_n_s16(0);
   for (size_t g = 0; g < LINES; g++) {
     uint8x16_t line = vld1q_u8(w + g * LINE);
-#pragma GCC unroll 4
-    for (size_t p = 0; p < 4; p++) {
+    UNROLL for (size_t p = 0; p < 4; p++) {
       uint8x16_t down = vshlq_u8(line, vdupq_n_s8((int8_t)(2 * (int)p - 6)));
       int8x16_t codes = vreinterpretq_s8_u8(vandq_u8(down, three));
-      for (size_t r = 0; r < n; r++) {
+      UNROLL for (size_t r = 0; r < n; r++) {
         int32_t four;
         memcpy(&four, q + ((p * LINES + g) * rows + r) * 4, 4);
         int8x8_t values = vreinterpret_s8_s32(vdup_n_s32(four));
@@ -40,7 +38,7 @@ INLINE void quarter_chunk(const uint8_t *w, const int8_t *q, size_t rows, size_t
       }
     }
   }
-  for (size_t r = 0; r < n; r++)
+  UNROLL for (size_t r = 0; r < n; r++)
     sums[r] = vaddq_s32(sums[r], vpaddq_s32(vpaddlq_s16(acc[r].low), vpaddlq_s16(acc[r].high)));
 }
 
@@ -48,13 +46,13 @@ INLINE void quarter_chunk(const uint8_t *w, const int8_t *q, size_t rows, size_t
 INLINE void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t rows, size_t n, int32_t *y,
                       size_t ldy) {
   int32x4_t sums[4][GROUP];
-  for (size_t i = 0; i < 4; i++)
-    for (size_t r = 0; r < n; r++) sums[i][r] = vdupq_n_s32(0);
+  UNROLL for (size_t i = 0; i < 4; i++)
+    UNROLL for (size_t r = 0; r < n; r++) sums[i][r] = vdupq_n_s32(0);
   for (size_t c = 0; c < chunks; c++)
-    for (size_t i = 0; i < 4; i++)
+    UNROLL for (size_t i = 0; i < 4; i++)
       quarter_chunk(w + c * LINES * LINE + i * 16, q + c * TRI_K_ALIGN * rows, rows, n, sums[i]);
-  for (size_t r = 0; r < n; r++)
-    for (size_t i = 0; i < 4; i++) vst1q_s32(y + r * ldy + 4 * i, sums[i][r]);
+  UNROLL for (size_t r = 0; r < n; r++)
+    UNROLL for (size_t i = 0; i < 4; i++) vst1q_s32(y + r * ldy + 4 * i, sums[i][r]);
 }
 
 void tri_i2s_neon_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,

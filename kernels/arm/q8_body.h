@@ -2,6 +2,7 @@
 /* INT8 products in 16-byte registers. The including file defines GEMM, the function's name, and
  *   dot2(sum, w0, q0, w1, q1): sum plus, in each 32-bit lane, the four products of w0 by q0 and of w1 by q1. */
 #include <string.h>
+#include "kernels/inline.h"
 #include "kernels/arm/arm.h"
 
 enum {
@@ -21,10 +22,10 @@ static inline void add_group(const int8_t *w, const float *d, const int8_t *q, s
   int32x4_t sums[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
   for (size_t g = 0; g < 8; g += 2) {
     int8x16_t q0 = spread(q + g * step), q1 = spread(q + (g + 1) * step);
-    for (size_t i = 0; i < 4; i++)
+    UNROLL for (size_t i = 0; i < 4; i++)
       sums[i] = dot2(sums[i], vld1q_s8(w + g * LINE + 16 * i), q0, vld1q_s8(w + (g + 1) * LINE + 16 * i), q1);
   }
-  for (size_t i = 0; i < 4; i++) {
+  UNROLL for (size_t i = 0; i < 4; i++) {
     float32x4_t scale = vmulq_n_f32(vld1q_f32(d + 4 * i), dx);
     acc[i] = vaddq_f32(acc[i], vmulq_f32(vcvtq_f32_s32(sums[i]), scale));
   }
@@ -41,6 +42,6 @@ void GEMM(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, si
         add_group(w->q + at * GROUP_BYTES, w->d + at * TRI_BLOCK_ROWS, panel + (g * 8 * rows + r) * 4, rows * 4,
                   dx[r * groups + g], acc);
       }
-      for (size_t i = 0; i < 4; i++) vst1q_f32(y + r * ldy + block * TRI_BLOCK_ROWS + 4 * i, acc[i]);
+      UNROLL for (size_t i = 0; i < 4; i++) vst1q_f32(y + r * ldy + block * TRI_BLOCK_ROWS + 4 * i, acc[i]);
     }
 }

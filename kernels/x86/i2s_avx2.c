@@ -7,9 +7,8 @@
  * [-32768, 32512], which just fits. */
 #include <immintrin.h>
 #include <string.h>
+#include "kernels/inline.h"
 #include "kernels/x86/x86.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum {
   LINE = 64,
@@ -39,8 +38,7 @@ static void one_row(const uint8_t *w, size_t chunks, const int8_t *q, int32_t *y
 /* not more: gcc would add longer runs up as trees of temporaries, which spill */
 #pragma GCC unroll 2
     for (size_t g = 0; g < LINES; g++)
-#pragma GCC unroll 2
-      for (size_t half = 0; half < 2; half++) {
+      UNROLL for (size_t half = 0; half < 2; half++) {
         __m256i line = _mm256_load_si256((const __m256i *)(w + g * LINE + half * 32));
         __m256i down = _mm256_srli_epi16(line, 4);
         acc4[half] = add_pairs(acc4[half], _mm256_and_si256(down, high), q + 4 * g);
@@ -48,12 +46,12 @@ static void one_row(const uint8_t *w, size_t chunks, const int8_t *q, int32_t *y
         acc4[half] = add_pairs(acc4[half], _mm256_and_si256(line, high), q + 4 * g + 64);
         acc1[half] = add_pairs(acc1[half], _mm256_and_si256(line, low), q + 4 * g + 96);
       }
-    for (size_t half = 0; half < 2; half++) {
+    UNROLL for (size_t half = 0; half < 2; half++) {
       ones[half] = widen(ones[half], acc1[half]);
       fours[half] = widen(fours[half], acc4[half]);
     }
   }
-  for (size_t half = 0; half < 2; half++) {
+  UNROLL for (size_t half = 0; half < 2; half++) {
     __m256i sum = _mm256_add_epi32(ones[half], _mm256_srai_epi32(fours[half], 2));
     _mm256_storeu_si256((__m256i *)(y + 8 * half), sum);
   }
@@ -63,31 +61,29 @@ static void one_row(const uint8_t *w, size_t chunks, const int8_t *q, int32_t *y
 INLINE void half_chunk(const uint8_t *w, const int8_t *q, size_t rows, size_t n, __m256i *sums) {
   const __m256i three = _mm256_set1_epi8(3);
   __m256i acc[GROUP];
-  for (size_t r = 0; r < n; r++) acc[r] = _mm256_setzero_si256();
+  UNROLL for (size_t r = 0; r < n; r++) acc[r] = _mm256_setzero_si256();
   for (size_t g = 0; g < LINES; g++) {
     __m256i line = _mm256_load_si256((const __m256i *)(w + g * LINE));
-#pragma GCC unroll 4
-    for (size_t p = 0; p < 4; p++) {
+    UNROLL for (size_t p = 0; p < 4; p++) {
       __m256i codes = _mm256_and_si256(_mm256_srli_epi16(line, (int)(6 - 2 * p)), three);
-#pragma GCC unroll 4
-      for (size_t r = 0; r < n; r++) acc[r] = add_pairs(acc[r], codes, q + ((p * LINES + g) * rows + r) * 4);
+      UNROLL for (size_t r = 0; r < n; r++) acc[r] = add_pairs(acc[r], codes, q + ((p * LINES + g) * rows + r) * 4);
     }
   }
-  for (size_t r = 0; r < n; r++) sums[r] = widen(sums[r], acc[r]);
+  UNROLL for (size_t r = 0; r < n; r++) sums[r] = widen(sums[r], acc[r]);
 }
 
 /* One row block against rows [0, n) of q, of a panel of `rows`. */
 INLINE void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t rows, size_t n, int32_t *y,
                       size_t ldy) {
   __m256i sums[2][GROUP];
-  for (size_t r = 0; r < n; r++) sums[0][r] = sums[1][r] = _mm256_setzero_si256();
+  UNROLL for (size_t r = 0; r < n; r++) sums[0][r] = sums[1][r] = _mm256_setzero_si256();
   for (size_t c = 0; c < chunks; c++) {
     const uint8_t *chunk = w + c * LINES * LINE;
     for (size_t g = 0; g < LINES; g++) _mm_prefetch((const char *)chunk + AHEAD + g * LINE, _MM_HINT_T0);
     half_chunk(chunk, q + c * TRI_K_ALIGN * rows, rows, n, sums[0]);
     half_chunk(chunk + LINE / 2, q + c * TRI_K_ALIGN * rows, rows, n, sums[1]);
   }
-  for (size_t r = 0; r < n; r++) {
+  UNROLL for (size_t r = 0; r < n; r++) {
     _mm256_storeu_si256((__m256i *)(y + r * ldy), sums[0][r]);
     _mm256_storeu_si256((__m256i *)(y + r * ldy + 8), sums[1][r]);
   }

@@ -3,9 +3,8 @@
  * activation row that belong to each of the four shift positions. */
 #include <immintrin.h>
 #include <string.h>
+#include "kernels/inline.h"
 #include "kernels/x86/x86.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum {
   LINE = 64,
@@ -29,22 +28,19 @@ INLINE void few_rows(const uint8_t *w, size_t chunks, const int8_t *panel, size_
   const __m512i mask[4] = {_mm512_set1_epi8((char)0xc0), _mm512_set1_epi8(0x30), _mm512_set1_epi8(0x0c),
                            _mm512_set1_epi8(0x03)};
   __m512i acc[FEW][4];
-  for (size_t r = 0; r < rows; r++)
-    for (size_t p = 0; p < 4; p++) acc[r][p] = _mm512_setzero_si512();
+  UNROLL for (size_t r = 0; r < rows; r++)
+    UNROLL for (size_t p = 0; p < 4; p++) acc[r][p] = _mm512_setzero_si512();
   for (size_t c = 0; c < chunks; c++, w += LINES * LINE) {
-#pragma GCC unroll 8
-    for (size_t g = 0; g < LINES; g++) {
+    UNROLL for (size_t g = 0; g < LINES; g++) {
       __m512i line = _mm512_load_si512(w + g * LINE);
-#pragma GCC unroll 4
-      for (size_t p = 0; p < 4; p++) {
+      UNROLL for (size_t p = 0; p < 4; p++) {
         __m512i codes = _mm512_and_si512(line, mask[p]);
-#pragma GCC unroll 4
-        for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t r = 0; r < rows; r++)
           acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], codes, spread(panel + 4 * r, rows, c, g, p));
       }
     }
   }
-  for (size_t r = 0; r < rows; r++) {
+  UNROLL for (size_t r = 0; r < rows; r++) {
     __m512i high = _mm512_add_epi32(_mm512_srai_epi32(acc[r][0], 6), _mm512_srai_epi32(acc[r][1], 4));
     __m512i low = _mm512_add_epi32(_mm512_srai_epi32(acc[r][2], 2), acc[r][3]);
     _mm512_storeu_si512(y + r * ldy, _mm512_add_epi32(high, low));
@@ -57,21 +53,18 @@ INLINE void many_rows(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
                       size_t ldy) {
   const __m512i three = _mm512_set1_epi8(3);
   __m512i acc[MANY];
-#pragma GCC unroll 16
-  for (size_t r = 0; r < n; r++) acc[r] = _mm512_setzero_si512();
+  UNROLL for (size_t r = 0; r < n; r++) acc[r] = _mm512_setzero_si512();
   for (size_t c = 0; c < chunks; c++)
     for (size_t g = 0; g < LINES; g++, w += LINE) {
       __m512i line = _mm512_load_si512(w);
       _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
-#pragma GCC unroll 4
-      for (size_t p = 0; p < 4; p++) {
+      UNROLL for (size_t p = 0; p < 4; p++) {
         __m512i codes = _mm512_and_si512(_mm512_srli_epi16(line, (unsigned)(6 - 2 * p)), three);
-#pragma GCC unroll 16
-        for (size_t r = 0; r < n; r++) acc[r] = _mm512_dpbusd_epi32(acc[r], codes, spread(q + 4 * r, rows, c, g, p));
+        UNROLL for (size_t r = 0; r < n; r++)
+          acc[r] = _mm512_dpbusd_epi32(acc[r], codes, spread(q + 4 * r, rows, c, g, p));
       }
     }
-#pragma GCC unroll 16
-  for (size_t r = 0; r < n; r++) _mm512_storeu_si512(y + r * ldy, acc[r]);
+  UNROLL for (size_t r = 0; r < n; r++) _mm512_storeu_si512(y + r * ldy, acc[r]);
 }
 
 /* Every row count has its own loop, so that its accumulators are registers. */

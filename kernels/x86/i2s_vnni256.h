@@ -3,9 +3,8 @@
  * including file defines dpbusd(sum, codes, activations) and GEMM, the function's name. */
 #include <immintrin.h>
 #include <string.h>
+#include "kernels/inline.h"
 #include "kernels/x86/x86.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum {
   LINE = 64,
@@ -21,17 +20,15 @@ INLINE void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
   const __m256i three = _mm256_set1_epi8(3);
   const size_t ways = n == 1 ? 4 : n == 2 ? 2 : 1;
   __m256i acc[GROUP][2];
-  for (size_t r = 0; r < n * ways; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
+  UNROLL for (size_t r = 0; r < n * ways; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
   for (size_t c = 0; c < chunks; c++, q += TRI_K_ALIGN * rows)
     for (size_t g = 0; g < LINES; g++, w += LINE) {
       __m256i left = _mm256_load_si256((const __m256i *)w), right = _mm256_load_si256((const __m256i *)(w + 32));
       if (n > 2) _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0); /* with fewer, memory is the limit */
-#pragma GCC unroll 4
-      for (size_t p = 0; p < 4; p++) {
+      UNROLL for (size_t p = 0; p < 4; p++) {
         __m256i codes_left = _mm256_and_si256(_mm256_srli_epi16(left, (int)(6 - 2 * p)), three);
         __m256i codes_right = _mm256_and_si256(_mm256_srli_epi16(right, (int)(6 - 2 * p)), three);
-#pragma GCC unroll 4
-        for (size_t r = 0; r < n; r++) {
+        UNROLL for (size_t r = 0; r < n; r++) {
           int four;
           memcpy(&four, q + ((p * LINES + g) * rows + r) * 4, 4);
           __m256i *sum = acc[r * ways + p % ways];
@@ -40,8 +37,8 @@ INLINE void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
         }
       }
     }
-  for (size_t r = 0; r < n; r++)
-    for (size_t half = 0; half < 2; half++) {
+  UNROLL for (size_t r = 0; r < n; r++)
+    UNROLL for (size_t half = 0; half < 2; half++) {
       __m256i sum = acc[r * ways][half];
       for (size_t i = 1; i < ways; i++) sum = _mm256_add_epi32(sum, acc[r * ways + i][half]);
       _mm256_storeu_si256((__m256i *)(y + r * ldy + 8 * half), sum);

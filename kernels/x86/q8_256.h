@@ -6,9 +6,8 @@
  * q can be negated and, in 16 bits, a pair of products is at most 2 * 128 * 127 = 32512. */
 #include <immintrin.h>
 #include <string.h>
+#include "kernels/inline.h"
 #include "kernels/x86/x86.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum {
   LINE = 64,
@@ -19,12 +18,10 @@ enum {
 
 /* The exact sums of one group for 8 weight rows (half lines at w) and n activation rows; q points at the group. */
 INLINE void half_group(const int8_t *w, const int8_t *q, size_t rows, size_t n, __m256i *sums) {
-  for (size_t r = 0; r < n; r++) sums[r] = _mm256_setzero_si256();
-#pragma GCC unroll 8
-  for (size_t g = 0; g < 8; g++) {
+  UNROLL for (size_t r = 0; r < n; r++) sums[r] = _mm256_setzero_si256();
+  UNROLL for (size_t g = 0; g < 8; g++) {
     __m256i line = _mm256_load_si256((const __m256i *)(w + g * LINE)), size = _mm256_abs_epi8(line);
-#pragma GCC unroll 4
-    for (size_t r = 0; r < n; r++) {
+    UNROLL for (size_t r = 0; r < n; r++) {
       int four;
       memcpy(&four, q + (g * rows + r) * 4, 4);
       sums[r] = dot4(sums[r], size, _mm256_sign_epi8(_mm256_set1_epi32(four), line));
@@ -36,21 +33,21 @@ INLINE void half_group(const int8_t *w, const int8_t *q, size_t rows, size_t n, 
 INLINE void one_block(const int8_t *w, const float *d, size_t groups, const int8_t *q, const float *dx, size_t rows,
                       size_t n, float *y, size_t ldy) {
   __m256 acc[2][GROUP];
-  for (size_t r = 0; r < n; r++) acc[0][r] = acc[1][r] = _mm256_setzero_ps();
+  UNROLL for (size_t r = 0; r < n; r++) acc[0][r] = acc[1][r] = _mm256_setzero_ps();
   for (size_t group = 0; group < groups; group++, q += TRI_Q8_BLOCK * rows, w += GROUP_BYTES, d += TRI_BLOCK_ROWS) {
     if (n > 2) /* with fewer, memory is the limit */
       for (size_t g = 0; g < 8; g++) _mm_prefetch((const char *)w + AHEAD + g * LINE, _MM_HINT_T0);
-    for (size_t half = 0; half < 2; half++) {
+    UNROLL for (size_t half = 0; half < 2; half++) {
       __m256i sums[GROUP];
       half_group(w + half * LINE / 2, q, rows, n, sums);
       __m256 dw = _mm256_loadu_ps(d + 8 * half);
-      for (size_t r = 0; r < n; r++) {
+      UNROLL for (size_t r = 0; r < n; r++) {
         __m256 scale = _mm256_mul_ps(dw, _mm256_set1_ps(dx[r * groups + group]));
         acc[half][r] = _mm256_add_ps(acc[half][r], _mm256_mul_ps(_mm256_cvtepi32_ps(sums[r]), scale));
       }
     }
   }
-  for (size_t r = 0; r < n; r++) {
+  UNROLL for (size_t r = 0; r < n; r++) {
     _mm256_storeu_ps(y + r * ldy, acc[0][r]);
     _mm256_storeu_ps(y + r * ldy + 8, acc[1][r]);
   }

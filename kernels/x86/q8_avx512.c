@@ -4,9 +4,8 @@
  * are kept for a tile of groups at a time, between which the float sums wait in y. */
 #include <immintrin.h>
 #include <string.h>
+#include "kernels/inline.h"
 #include "kernels/x86/x86.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum {
   LINE = 64,
@@ -46,31 +45,26 @@ typedef struct tile {
 INLINE void one_tile(tile t, size_t n, bool start, float *y, size_t ldy) {
   const __m512i flip = _mm512_set1_epi8((char)0x80);
   __m512 acc[GROUP];
-#pragma GCC unroll 12
-  for (size_t r = 0; r < n; r++) acc[r] = start ? _mm512_setzero_ps() : _mm512_loadu_ps(y + r * ldy);
+  UNROLL for (size_t r = 0; r < n; r++) acc[r] = start ? _mm512_setzero_ps() : _mm512_loadu_ps(y + r * ldy);
   for (size_t group = 0; group < t.groups; group++) {
     __m512i sums[GROUP];
-#pragma GCC unroll 12
-    for (size_t r = 0; r < n; r++) sums[r] = _mm512_set1_epi32(t.offset[group * TRI_PANEL_ROWS + r]);
+    UNROLL for (size_t r = 0; r < n; r++) sums[r] = _mm512_set1_epi32(t.offset[group * TRI_PANEL_ROWS + r]);
     for (size_t g = 0; g < 8; g++, t.w += LINE, t.q += t.rows * 4) {
       __m512i line = _mm512_xor_si512(_mm512_load_si512(t.w), flip);
       if (n > 2) _mm_prefetch((const char *)t.w + AHEAD, _MM_HINT_T0); /* with fewer, memory is the limit */
-#pragma GCC unroll 12
-      for (size_t r = 0; r < n; r++) {
+      UNROLL for (size_t r = 0; r < n; r++) {
         int four;
         memcpy(&four, t.q + r * 4, 4);
         sums[r] = _mm512_dpbusd_epi32(sums[r], line, _mm512_set1_epi32(four));
       }
     }
     __m512 dw = _mm512_loadu_ps(t.d + group * TRI_BLOCK_ROWS);
-#pragma GCC unroll 12
-    for (size_t r = 0; r < n; r++) {
+    UNROLL for (size_t r = 0; r < n; r++) {
       __m512 scale = _mm512_mul_ps(dw, _mm512_set1_ps(t.dx[r * t.all + group]));
       acc[r] = _mm512_add_ps(acc[r], _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r]), scale));
     }
   }
-#pragma GCC unroll 12
-  for (size_t r = 0; r < n; r++) _mm512_storeu_ps(y + r * ldy, acc[r]);
+  UNROLL for (size_t r = 0; r < n; r++) _mm512_storeu_ps(y + r * ldy, acc[r]);
 }
 
 #define ROWS(n)                                                                                                    \
