@@ -194,9 +194,10 @@ static tri_status read_tensor(const tri_gguf *g, tri_cursor *c, tri_gguf_tensor 
   uint64_t bytes = 0;
   if (find_type(t->type) && !tri_type_bytes(t->type, n, t->dims[0], &bytes))
     return tri_status_fail(err, TRI_E_FORMAT,
-                           "%s: tensor %s: %llu elements in rows of %llu don't make whole blocks of %s",
+                           "%s: tensor %s: %llu elements in rows of %llu don't make whole blocks of %s%s",
                            g->path, TRI_SHOW(t->name), (unsigned long long)n, (unsigned long long)t->dims[0],
-                           tri_type_name(t->type));
+                           tri_type_name(t->type),
+                           t->type == TRI_TYPE_TL2 ? ", which takes rows of 256 or more (in llama.cpp's files the number 39 is MXFP4)" : "");
   if (bytes > g->len)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: needs %llu bytes, the file has %zu in all",
                            g->path, TRI_SHOW(t->name), (unsigned long long)bytes, g->len);
@@ -218,6 +219,27 @@ static tri_status place_tensor(const tri_gguf *g, tri_gguf_tensor *t, uint64_t o
         TRI_SHOW(t->name), t->bytes, (unsigned long long)offset, room);
   t->data = g->data + g->base + offset;
   return TRI_OK;
+}
+
+static int compare_offsets(const void *a, const void *b) {
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Each tensor's room. Sorts the offsets. */
+static void measure_rooms(tri_gguf *g, uint64_t *offsets) {
+  qsort(offsets, g->n_tensors, sizeof *offsets, compare_offsets);
+  for (size_t i = 0; i < g->n_tensors; i++) {
+    tri_gguf_tensor *t = &g->tensors[i];
+    uint64_t start = (uint64_t)(t->data - g->data) - g->base, end = g->len - g->base;
+    size_t low = 0, high = g->n_tensors; /* the first offset beyond start is in [low, high] */
+    while (low < high) {
+      size_t middle = low + (high - low) / 2;
+      if (offsets[middle] > start) high = middle;
+      else low = middle + 1;
+    }
+    t->room = (size_t)((low < g->n_tensors ? offsets[low] : end) - start);
+  }
 }
 
 /* --- index by name --- */
@@ -304,6 +326,7 @@ static tri_status read_tensors(tri_gguf *g, tri_cursor *c, size_t alignment, tri
   g->base = base < g->len ? base : g->len; /* a file without tensors may end unaligned */
   for (size_t i = 0; i < g->n_tensors && status == TRI_OK; i++)
     status = place_tensor(g, &g->tensors[i], offsets[i], alignment, err);
+  if (status == TRI_OK) measure_rooms(g, offsets);
   free(offsets);
   return status;
 }

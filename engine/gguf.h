@@ -16,13 +16,13 @@ typedef enum tri_type {
   TRI_TYPE_Q8_0 = 8,
   TRI_TYPE_BF16 = 30,
   TRI_TYPE_I2_S = 36, /* bitnet.cpp: 2 bits a weight, one f32 scale per tensor (kernels/i2s.h) */
-  TRI_TYPE_TL1 = 38,
-  TRI_TYPE_TL2 = 39,
+  TRI_TYPE_TL1 = 38,  /* bitnet.cpp: two weights in 4 bits, in tiles whose sizes stand elsewhere (kernels/tl1.h) */
+  TRI_TYPE_TL2 = 39,  /* bitnet.cpp: three weights in 5 bits, likewise (kernels/tl2.h); llama.cpp's MXFP4 has this number too */
 } tri_type;
 
 const char *tri_type_name(uint32_t type); /* "I2_S"; "unknown" for one that we don't know */
 /* Bytes of a tensor of `n` elements in rows of `row` elements; false if the type is unknown to us, the row does
- * not fit the type's block, or the product overflows. I2_S and TL1: n/4 + 32; TL2: bitnet.cpp's padded size. */
+ * not fit the type's block, or the product overflows. I2_S and TL1: n/4 + 32; TL2: bitnet.cpp's padded size, of n/row rows. */
 bool tri_type_bytes(uint32_t type, uint64_t n, uint64_t row, uint64_t *bytes);
 
 typedef enum tri_gguf_value_type {
@@ -55,6 +55,7 @@ typedef struct tri_gguf_tensor {
   uint64_t dims[4]; /* dims[0] is the fastest (columns, k); unused ones are 1 */
   const uint8_t *data;
   size_t bytes;     /* 0 if the type is unknown */
+  size_t room;      /* bytes from data to the next tensor's data, or to the file's end */
 } tri_gguf_tensor;
 
 typedef struct tri_gguf tri_gguf;

@@ -128,10 +128,10 @@ static tri_status need_tensor(const tri_model *m, const char *name, size_t rows,
   for (size_t i = 0; i < n_types; i++)
     if (t->type == types[i]) return *out = t, TRI_OK;
   return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s has type %s (%u); %s can be read here", path, name, tri_type_name(t->type),
-                         t->type, types[0] == TRI_TYPE_I2_S ? "I2_S" : types[0] == TRI_TYPE_F32 && n_types == 1 ? "F32" : "F32, F16, BF16 and Q8_0");
+                         t->type, types[0] == TRI_TYPE_I2_S ? "I2_S, TL1 and TL2" : types[0] == TRI_TYPE_F32 && n_types == 1 ? "F32" : "F32, F16, BF16 and Q8_0");
 }
 
-static const uint32_t ternary_types[] = {TRI_TYPE_I2_S};
+static const uint32_t ternary_types[] = {TRI_TYPE_I2_S, TRI_TYPE_TL1, TRI_TYPE_TL2};
 static const uint32_t norm_types[] = {TRI_TYPE_F32};
 static const uint32_t matrix_types[] = {TRI_TYPE_F16, TRI_TYPE_BF16, TRI_TYPE_F32, TRI_TYPE_Q8_0};
 #define TYPES(a) a, sizeof(a) / sizeof *(a)
@@ -144,7 +144,9 @@ static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
     size_t rows, cols;
     tri_shape_linear(s, (tri_linear)i, &rows, &cols);
     snprintf(name, sizeof name, "blk.%d.%s.weight", layer, linear_names[i]);
-    status = need_tensor(m, name, rows, cols, TYPES(ternary_types), &m->layers[layer].linear[i], err);
+    const tri_gguf_tensor *t;
+    status = need_tensor(m, name, rows, cols, TYPES(ternary_types), &t, err);
+    if (status == TRI_OK) status = tri_ternary_open(&m->layers[layer].linear[i], m->gguf, t, NULL, 0, err);
   }
   for (int i = 0; i < TRI_NORMS && status == TRI_OK; i++) {
     bool sub = i == TRI_NORM_ATTN_SUB || i == TRI_NORM_FFN_SUB;

@@ -2,6 +2,7 @@
 #ifndef TRI_ENGINE_MODEL_H
 #define TRI_ENGINE_MODEL_H
 #include "engine/gguf.h"
+#include "engine/ternary.h"
 #include "engine/tokenizer.h"
 #include "kernels/kernels.h"
 
@@ -25,8 +26,8 @@ typedef enum tri_linear { TRI_Q, TRI_K, TRI_V, TRI_O, TRI_GATE, TRI_UP, TRI_DOWN
 typedef enum tri_norm { TRI_NORM_ATTN, TRI_NORM_ATTN_SUB, TRI_NORM_FFN, TRI_NORM_FFN_SUB, TRI_NORMS } tri_norm;
 
 typedef struct tri_layer_tensors {
-  const tri_gguf_tensor *linear[TRI_LINEARS]; /* I2_S [m, k] */
-  const tri_gguf_tensor *norm[TRI_NORMS];     /* F32; the sub-norms NULL where the architecture has none */
+  tri_ternary linear[TRI_LINEARS];
+  const tri_gguf_tensor *norm[TRI_NORMS]; /* F32; the sub-norms NULL where the architecture has none */
 } tri_layer_tensors;
 
 typedef struct tri_model tri_model;

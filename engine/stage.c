@@ -5,45 +5,55 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include "engine/show.h"
 #include "engine/stage_impl.h"
 #include "kernels/i2s.h"
 
 /* --- packing the weights --- */
 
 typedef struct pack_job {
-  const uint8_t *codes;
+  const tri_ternary *from;
   tri_packed *out;
+  int8_t *trits; /* TRI_TERNARY_ROWS rows for each thread; NULL for I2_S, which needs none */
   _Atomic bool bad;
 } pack_job;
 
-static void pack_fn(void *arg, int thread, int threads) {
+/* R16 is I2_S in another order: no trits between them. */
+static void pack_codes_fn(void *arg, int thread, int threads) {
   pack_job *job = arg;
-  size_t bytes = job->out->m * job->out->k / 4, first, last;
-  tri_pool_split(bytes, thread, threads, &first, &last);
-  if (!tri_i2s_check(job->codes + first, last - first)) atomic_store(&job->bad, true);
-  tri_pool_split(tri_round_up(job->out->m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS, thread, threads, &first, &last);
-  tri_i2s_from_file(job->codes, job->out->m, job->out->k, job->out->w.data, first, last);
+  const tri_packed *out = job->out;
+  size_t first, last;
+  tri_pool_split(out->m * out->k / 4, thread, threads, &first, &last);
+  if (!tri_ternary_codes_ok(job->from, first, last)) atomic_store(&job->bad, true);
+  tri_pool_split(tri_round_up(out->m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS, thread, threads, &first, &last);
+  tri_i2s_from_file(job->from->tensor->data, out->m, out->k, out->w.data, first, last);
 }
 
-static tri_status pack_linear(tri_stage *s, const tri_gguf_tensor *t, tri_packed *out, tri_error *err) {
-  const char *path = tri_gguf_path(tri_model_gguf(s->model));
-  int name_len = (int)t->name.len;
-  out->m = t->dims[1], out->k = t->dims[0];
-  if (out->k > TRI_MAX_K)
-    return tri_status_fail(err, TRI_E_LIMIT, "%s: tensor %.*s has %zu columns, more than %d", path, name_len, t->name.data, out->k, TRI_MAX_K);
-  memcpy(&out->scale, t->data + out->m * out->k / 4, sizeof out->scale);
-  if (!isfinite(out->scale) || out->scale <= 0)
-    return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %.*s has the scale %g, which is not a positive number", path, name_len, t->name.data,
-                           (double)out->scale);
-  out->w = tri_mem_get(tri_i2s_bytes(out->m, out->k));
-  if (!out->w.data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %.*s (%zu MB)", name_len, t->name.data, out->w.bytes >> 20);
-  pack_job job = {.codes = t->data, .out = out};
-  tri_pool_run(s->pool, pack_fn, &job);
+static void pack_trits_fn(void *arg, int thread, int threads) {
+  pack_job *job = arg;
+  const tri_packed *out = job->out;
+  int8_t *trits = job->trits + (size_t)thread * TRI_TERNARY_ROWS * out->k;
+  size_t first, last;
+  tri_pool_split((out->m + TRI_TERNARY_ROWS - 1) / TRI_TERNARY_ROWS, thread, threads, &first, &last);
+  for (size_t group = first; group < last; group++) {
+    size_t row = group * TRI_TERNARY_ROWS, end = row + TRI_TERNARY_ROWS < out->m ? row + TRI_TERNARY_ROWS : out->m;
+    if (!tri_ternary_rows(job->from, row, end, trits)) atomic_store(&job->bad, true);
+    else tri_i2s_from_trits(trits, end - row, out->k, (uint8_t *)out->w.data + tri_i2s_bytes(row, out->k));
+  }
+}
+
+static tri_status pack_linear(tri_stage *s, const tri_ternary *from, tri_packed *out, tri_error *err) {
+  const tri_gguf_tensor *t = from->tensor;
+  bool direct = from->form.type == TRI_TYPE_I2_S;
+  *out = (tri_packed){.m = from->form.m, .k = from->form.k, .scale = from->scale, .w = tri_mem_get(tri_i2s_bytes(from->form.m, from->form.k))};
+  tri_mem trits = tri_mem_get(direct ? 0 : (size_t)tri_pool_threads(s->pool) * TRI_TERNARY_ROWS * out->k);
+  pack_job job = {.from = from, .out = out, .trits = trits.data};
+  if (!out->w.data || (!direct && !trits.data))
+    return tri_mem_free(&trits), tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s (%zu MB)", TRI_SHOW(t->name), tri_i2s_bytes(out->m, out->k) >> 20);
+  tri_pool_run(s->pool, direct ? pack_codes_fn : pack_trits_fn, &job);
+  tri_mem_free(&trits);
   tri_file_map_drop(t->data, t->bytes);
-  if (job.bad)
-    return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %.*s holds the code 3, which is no ternary weight: the file is damaged", path, name_len,
-                           t->name.data);
-  return TRI_OK;
+  return job.bad ? tri_ternary_damaged(from, err) : TRI_OK;
 }
 
 static tri_status pack_layers(tri_stage *s, void (*progress)(void *, uint64_t, uint64_t), void *arg, tri_error *err) {
@@ -53,7 +63,7 @@ static tri_status pack_layers(tri_stage *s, void (*progress)(void *, uint64_t, u
   for (int i = 0; i < n; i++) {
     const tri_layer_tensors *t = tri_model_layer(s->model, s->spec.first + i);
     for (int j = 0; j < TRI_LINEARS; j++) {
-      tri_status status = pack_linear(s, t->linear[j], &s->layers[i].linear[j], err);
+      tri_status status = pack_linear(s, &t->linear[j], &s->layers[i].linear[j], err);
       if (status != TRI_OK) return status;
       done += s->layers[i].linear[j].w.bytes;
       if (progress) progress(arg, done, total);
