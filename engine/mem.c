@@ -3,12 +3,27 @@
 
 #include <sys/mman.h>
 
-tri_mem tri_mem_get(size_t bytes) {
-  if (bytes == 0) return (tri_mem){0};
+enum { HUGE_PAGE = 2 << 20 };
+
+static char *map(size_t bytes) {
   void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) return (tri_mem){0};
-  if (bytes >= 4u << 20) madvise(p, bytes, MADV_HUGEPAGE); /* small ones would round up to 2 MiB each */
-  return (tri_mem){p, bytes};
+  return p == MAP_FAILED ? NULL : p;
+}
+
+/* Huge pages need an aligned range: map more, and give back what stands out at both ends. */
+static char *map_huge(size_t bytes) {
+  char *p = map(bytes + HUGE_PAGE);
+  if (!p) return NULL;
+  size_t before = (HUGE_PAGE - (uintptr_t)p % HUGE_PAGE) % HUGE_PAGE, page = 4096, end = (bytes + page - 1) / page * page;
+  if (before) munmap(p, before);
+  if (before + end < bytes + HUGE_PAGE) munmap(p + before + end, bytes + HUGE_PAGE - before - end);
+  madvise(p + before, bytes, MADV_HUGEPAGE);
+  return p + before;
+}
+
+tri_mem tri_mem_get(size_t bytes) {
+  char *p = bytes == 0 ? NULL : bytes < HUGE_PAGE ? map(bytes) : map_huge(bytes);
+  return p ? (tri_mem){p, bytes} : (tri_mem){0};
 }
 
 void tri_mem_free(tri_mem *m) {

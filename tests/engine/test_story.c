@@ -71,7 +71,7 @@ static void logits_match(void **state) {
     const char *file = json_string_value(json_object_get(item, "logits"));
     if (!file) continue;
     char path[512];
-    size_t n, count;
+    size_t n, count = 0;
     snprintf(path, sizeof path, "%s/%s", folder, file);
     float *want = npy_load(path, &count), *got = malloc(count * sizeof *got);
     int32_t *ids = ids_of(json_object_get(item, "ids"), &n);
