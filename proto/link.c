@@ -95,16 +95,20 @@ static tri_status open_socket(tri_link *link, int type, tri_error *err) {
   return set_common(link, err);
 }
 
-static tri_status new_link(tri_link **out, tri_net *net, tri_link_kind kind, bool listening, const char *endpoint, tri_error *err) {
-  if (!is_endpoint(endpoint, listening))
-    return tri_status_fail(err, TRI_E_INVALID, "\"%s\" is not an endpoint of the form tcp://HOST:PORT", endpoint);
+/* NULL with *status set when it fails. */
+static tri_link *new_link(tri_net *net, tri_link_kind kind, bool listening, const char *endpoint, tri_status *status,
+                          tri_error *err) {
+  if (!is_endpoint(endpoint, listening)) {
+    *status = tri_status_fail(err, TRI_E_INVALID, "\"%s\" is not an endpoint of the form tcp://HOST:PORT", endpoint);
+    return NULL;
+  }
   tri_link *link = calloc(1, sizeof *link);
-  if (!link) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a link");
+  *status = link ? TRI_OK : tri_status_fail(err, TRI_E_NOMEM, "out of memory for a link");
+  if (!link) return NULL;
   link->net = net, link->kind = kind, link->listening = listening, link->payload_limit = net->payload_limit;
   strcpy(link->endpoint, endpoint);
   zmq_msg_init(&link->payload);
-  *out = link;
-  return TRI_OK;
+  return link;
 }
 
 static tri_status bind_socket(tri_link *link, const char *domain, uint16_t *port, tri_error *err) {
@@ -131,9 +135,9 @@ static tri_status bind_socket(tri_link *link, const char *domain, uint16_t *port
 tri_status tri_link_listen(tri_link **out, tri_net *net, tri_link_kind kind, const char *endpoint, const char *domain,
                            uint16_t *port, tri_error *err) {
   if (!domain[0]) return tri_status_fail(err, TRI_E_INVALID, "a listening link needs a domain");
-  tri_link *link;
-  tri_status status = new_link(&link, net, kind, true, endpoint, err);
-  if (status != TRI_OK) return status;
+  tri_status status;
+  tri_link *link = new_link(net, kind, true, endpoint, &status, err);
+  if (!link) return status;
   link->watch.state = TRI_LINK_UP;
   status = open_socket(link, kind == TRI_LINK_DATA ? ZMQ_PULL : ZMQ_ROUTER, err);
   if (status == TRI_OK) status = bind_socket(link, domain, port, err);
@@ -166,9 +170,9 @@ static void close_sockets(void *socket, void *monitor) {
 
 tri_status tri_link_dial(tri_link **out, tri_net *net, tri_link_kind kind, const char *endpoint,
                          const uint8_t server_key[TRI_KEY_BYTES], tri_error *err) {
-  tri_link *link;
-  tri_status status = new_link(&link, net, kind, false, endpoint, err);
-  if (status != TRI_OK) return status;
+  tri_status status;
+  tri_link *link = new_link(net, kind, false, endpoint, &status, err);
+  if (!link) return status;
   memcpy(link->server_key, server_key, TRI_KEY_BYTES);
   status = start_dialling(link, err);
   if (status != TRI_OK) tri_link_close(&link);
@@ -227,10 +231,7 @@ void tri_link_explain(tri_link *link, tri_error *err) {
 
 void *tri_link_socket(tri_link *link) { return link->socket; }
 void *tri_link_monitor(tri_link *link) { return link->watch.monitor; }
-uint32_t tri_link_changes(tri_link *link) {
-  tri_link_get_state(link);
-  return link->watch.changes;
-}
+uint32_t tri_link_changes(tri_link *link) { return link->watch.changes; }
 int64_t tri_link_due_ms(tri_link *link) { return link->watch.redial_ms; }
 
 void tri_link_redial(tri_link *link) {

@@ -151,6 +151,7 @@ static void dispatch(tri_loop *l, size_t polled) {
   for (size_t i = 0; i < polled && !l->stopped; i++) {
     entry *e = &l->entries[i];
     if (is_removed(e)) continue;
+    if (l->items[2 + 2 * i].revents) tri_link_get_state(e->link);
     uint32_t changes = e->link ? tri_link_changes(e->link) : 0;
     bool call = l->items[1 + 2 * i].revents != 0 || changes != e->changes;
     e->changes = changes;

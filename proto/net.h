@@ -42,7 +42,8 @@ void tri_watch_update(tri_watch *w, int64_t now_ms);
 
 void *tri_link_socket(tri_link *link);
 void *tri_link_monitor(tri_link *link);   /* NULL on listening links */
-uint32_t tri_link_changes(tri_link *link); /* a new number: the state or the connection is another */
+/* A new number: the state or the connection is another. Asks nobody: tri_link_get_state takes in the monitor's news. */
+uint32_t tri_link_changes(tri_link *link);
 int64_t tri_link_due_ms(tri_link *link);   /* when to call tri_link_redial; 0: not */
 void tri_link_redial(tri_link *link);
 

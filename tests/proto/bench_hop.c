@@ -34,6 +34,7 @@ static void report(const char *what) {
   qsort(times_ns, (size_t)rounds, sizeof *times_ns, compare);
   printf("%-8s one way: median %.1f us, 10%% %.1f us, 90%% %.1f us\n", what, (double)times_ns[rounds / 2] / 2000,
          (double)times_ns[rounds / 10] / 2000, (double)times_ns[rounds * 9 / 10] / 2000);
+  fflush(stdout); /* before the next fork */
 }
 
 /* ---- Links ---- */
@@ -44,7 +45,7 @@ static struct {
   tri_link *in, *out;
   tri_msg step;
   uint8_t rows[PAYLOAD];
-  bool echo, begun;
+  bool echo, waiting; /* waiting for `out` to be up before the next step goes */
   int done;
   int64_t start_ns;
 } self;
@@ -54,14 +55,14 @@ static bool allow_all(void *arg, const char *domain, const uint8_t *key, const c
   return true;
 }
 static void send_step(void) {
+  self.waiting = tri_link_get_state(self.out) != TRI_LINK_UP;
+  if (self.waiting) return;
   self.start_ns = tri_clock_ns();
   MUST(tri_link_send(self.out, NULL, &self.step, self.rows, PAYLOAD, false, &err));
 }
 static void on_out(void *arg) {
   (void)arg;
-  if (self.echo || self.begun || tri_link_get_state(self.out) != TRI_LINK_UP) return;
-  self.begun = true;
-  send_step();
+  if (self.waiting) send_step();
 }
 static void on_in(void *arg) {
   (void)arg;
@@ -78,7 +79,7 @@ static void on_in(void *arg) {
 static void run_links(const tri_keypair *mine, const tri_keypair *other, bool echo, int read_fd, int write_fd) {
   uint16_t port, peer_port;
   char endpoint[TRI_MAX_ENDPOINT];
-  self.echo = echo;
+  self.echo = echo, self.waiting = !echo;
   self.step = (tri_msg){.kind = TRI_MSG_STEP, .step = {.n_runs = 1, .n_rows = 1, .runs[0] = {.count = 1, .want = TRI_WANT_SAMPLE, .next = -1}}};
   MUST(tri_net_create(&self.net, mine, allow_all, NULL, &err));
   MUST(tri_loop_create(&self.loop, self.net, &err));

@@ -23,8 +23,8 @@ static float real(uint64_t *state) {
   return values[pick(state, sizeof values / sizeof values[0] - 1)];
 }
 
-static void fill(uint64_t *state, void *out, size_t len) {
-  for (size_t i = 0; i < len; i++) ((uint8_t *)out)[i] = (uint8_t)pick(state, UINT8_MAX);
+static void fill(uint64_t *state, uint8_t *out, size_t len) {
+  for (size_t i = 0; i < len; i++) out[i] = (uint8_t)pick(state, UINT8_MAX);
 }
 static void text(uint64_t *state, char *out, size_t size, uint32_t min) {
   uint32_t n = between(state, min, (uint32_t)size - 1);
@@ -77,7 +77,7 @@ static void submit(uint64_t *s, tri_msg_submit *m) {
   m->want = (tri_want)pick(s, TRI_WANT_COUNT - 1), m->sampling = sampling(s);
   for (uint32_t i = 0; i < m->n_stops; i++) {
     text(s, m->stops[i], TRI_MAX_STOP, 1);
-    if (flag(s)) m->stops[i][0] = '\n';
+    if (flag(s)) memcpy(m->stops[i], "\n", 1);
   }
 }
 
