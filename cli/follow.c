@@ -31,6 +31,7 @@ static tri_status take_event(tri_follow *f, const tri_client_event *e, bool *ove
   case TRI_MSG_REFUSE: return tri_status_fail(err, (tri_status)m->refuse.status, "the coordinator refused the job: %s", m->refuse.text);
   case TRI_MSG_ACCEPTED:
     f->job = m->accepted.job;
+    if (f->show_prompt && !f->quiet) fwrite(f->prompt->data, 1, f->prompt->len, stdout), fflush(stdout);
     *over = f->detach;
     return TRI_OK;
   case TRI_MSG_TOKENS:
@@ -53,12 +54,11 @@ tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const
   bool over = false;
   tri_status status = make_request(options, params, f, &request, err);
   if (status == TRI_OK) status = tri_client_submit(c, &request, f->prompt->data, f->prompt->len, err);
-  if (status == TRI_OK && f->show_prompt && !f->quiet) fwrite(f->prompt->data, 1, f->prompt->len, stdout), fflush(stdout);
   while (status == TRI_OK && !over) {
     status = tri_client_next(c, &e, -1, err);
     if (status == TRI_OK) status = take_event(f, &e, &over, err);
   }
-  if (!f->quiet && !f->detach && (f->text.len || f->show_prompt)) putchar('\n'), fflush(stdout);
+  if (!f->quiet && !f->detach && f->job) putchar('\n'), fflush(stdout);
   return status;
 }
 
