@@ -4,25 +4,47 @@
 #include "cli/cli.h"
 #include "engine/convert.h"
 
-static const char *out_path, *type_name = "i2_s", *embedding_name = "f16", *shape_name;
+static const char *out_path, *type_name = "i2_s", *embedding_name, *shape_name;
+static tri_args_list tiles, in_tiles;
 static int64_t layers, seed = 1;
+
+enum { MOST_TILES = sizeof tiles.items / sizeof *tiles.items };
 
 static void on_progress(void *arg, uint64_t done, uint64_t total, const char *tensor) {
   (void)tensor;
   tri_progress_update(arg, done, total);
 }
 
+static tri_status parse_type(const char *name, uint32_t *out, tri_error *err) {
+  static const struct {
+    const char *name;
+    uint32_t type;
+  } types[] = {{"i2_s", TRI_TYPE_I2_S}, {"tl1", TRI_TYPE_TL1}, {"tl2", TRI_TYPE_TL2}};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (strcmp(name, types[i].name) == 0) return *out = types[i].type, TRI_OK;
+  return tri_status_fail(err, TRI_E_INVALID, "--type %s: i2_s, tl1 or tl2 expected", name);
+}
+
+static tri_status parse_tiles(const tri_args_list *list, tri_tiles_given out[MOST_TILES], tri_error *err) {
+  tri_status status = TRI_OK;
+  for (int i = 0; i < list->count && status == TRI_OK; i++) status = tri_tiles_parse(list->items[i], &out[i], err);
+  return status;
+}
+
 /* What both commands share: the output's path and type are needed, progress is shown, the result's size is told. */
 static int write_model(tri_status (*make)(const tri_convert_options *o, const char *source, tri_error *err), const char *source) {
   tri_error err;
-  uint32_t embedding_type;
+  tri_tiles_given given[MOST_TILES], in_given[MOST_TILES];
+  tri_convert_options o = {.progress = on_progress, .tiles = given, .n_tiles = (size_t)tiles.count, .in_tiles = in_given, .n_in_tiles = (size_t)in_tiles.count};
   if (!out_path) return tri_status_fail(&err, TRI_E_INVALID, "an output file is needed: -o FILE"), tri_cli_fail(&err);
-  if (strcmp(type_name, "i2_s") != 0)
-    return tri_status_fail(&err, TRI_E_INVALID, "--type %s: ternary weights are written as i2_s", type_name), tri_cli_fail(&err);
-  if (tri_cli_matrix_type(embedding_name, &embedding_type, &err) != TRI_OK) return tri_cli_fail(&err);
+  tri_status status = parse_type(type_name, &o.linear_type, &err);
+  if (status == TRI_OK) status = tri_cli_matrix_type(embedding_name ? embedding_name : "f16", &o.embedding_type, &err);
+  if (status == TRI_OK) status = parse_tiles(&tiles, given, &err);
+  if (status == TRI_OK) status = parse_tiles(&in_tiles, in_given, &err);
+  if (status != TRI_OK) return tri_cli_fail(&err);
   tri_progress progress = tri_progress_begin("writing");
-  tri_convert_options o = {.embedding_type = embedding_type, .linear_type = TRI_TYPE_I2_S, .progress = on_progress, .progress_arg = &progress};
-  tri_status status = make(&o, source, &err);
+  o.progress_arg = &progress;
+  status = make(&o, source, &err);
   tri_progress_end(&progress);
   if (status != TRI_OK) return tri_cli_fail(&err);
   struct stat st;
@@ -32,26 +54,39 @@ static int write_model(tri_status (*make)(const tri_convert_options *o, const ch
 }
 
 static tri_status make_converted(const tri_convert_options *o, const char *source, tri_error *err) {
-  return tri_convert_hf(source, out_path, o, err);
+  struct stat st;
+  if (stat(source, &st) == 0 && S_ISDIR(st.st_mode)) {
+    if (o->n_in_tiles) return tri_status_fail(err, TRI_E_INVALID, "--in-tiles is for GGUF files, and %s is a folder", source);
+    return tri_convert_hf(source, out_path, o, err);
+  }
+  if (embedding_name) return tri_status_fail(err, TRI_E_INVALID, "--embedding-type is for Hugging Face folders: a GGUF file's embedding is copied");
+  return tri_convert_gguf(source, out_path, o, err);
 }
 static tri_status make_dummy(const tri_convert_options *o, const char *source, tri_error *err) {
   return tri_convert_dummy(source, out_path, o->embedding_type, (int)layers, (uint64_t)seed, o, err);
 }
 
 #define OUT_ARG {"out", 'o', TRI_ARG_STRING, &out_path, "FILE", "The GGUF file to write; it appears whole or not at all.", 0, 0}
+#define TYPE_ARG {"type", 0, TRI_ARG_STRING, &type_name, "TYPE", "Type of the ternary weights: i2_s (default), tl1 or tl2.", 0, 0}
+#define TILES_ARG                                                                                                                \
+  {"tiles", 0, TRI_ARG_MULTI, &tiles, "MxK=BM,BK[,bm]", "Tile sizes to write M x K matrices in tl1 or tl2 with; repeatable (default: bitnet.cpp's for its models, else by a rule).", 0, 0}
 #define EMBEDDING_ARG                                                                                                            \
   {"embedding-type", 0, TRI_ARG_STRING, &embedding_name, "TYPE", "Type of embedding and head: f32, f16, bf16 or q8_0 (default f16).", 0, 0}
 
 int tri_cli_convert(int argc, char **argv) {
   static const tri_arg args[] = {
       OUT_ARG,
-      {"type", 0, TRI_ARG_STRING, &type_name, "TYPE", "Type of the ternary weights: i2_s (default).", 0, 0},
+      TYPE_ARG,
       EMBEDDING_ARG,
+      TILES_ARG,
+      {"in-tiles", 0, TRI_ARG_MULTI, &in_tiles, "MxK=BM,BK[,bm]", "Tile sizes of IN.gguf in tl1 or tl2, from bitnet.cpp's kernel_config.ini; repeatable.", 0, 0},
   };
   static const tri_args_spec spec = {
-      "trireme convert", "Make a GGUF model from a Hugging Face folder (config.json, tokenizer.json, safetensors).", "HF_DIR -o FILE [options]",
+      "trireme convert", "Make a GGUF model from a Hugging Face folder (config.json, tokenizer.json, safetensors), or change a GGUF model's ternary type.",
+      "HF_DIR|IN.gguf -o FILE [options]",
       "  trireme convert ~/bitnet-b1.58-2B-4T -o bitnet-2b.gguf --type i2_s\n"
-      "  trireme convert story-bitnet -o story.gguf --embedding-type q8_0\n",
+      "  trireme convert story-bitnet -o story.gguf --embedding-type q8_0\n"
+      "  trireme convert story.gguf -o story-tl2.gguf --type tl2\n",
       args, sizeof args / sizeof *args};
   int code;
   if (!tri_cli_parse(&spec, argc, argv, 1, 1, NULL, &code)) return code;
@@ -62,7 +97,9 @@ int tri_cli_make_dummy(int argc, char **argv) {
   static const tri_arg args[] = {
       OUT_ARG,
       {"shape", 0, TRI_ARG_STRING, &shape_name, "NAME", "bitnet-2b, bitnet-3b or llama3-8b.", 0, 0},
+      TYPE_ARG,
       EMBEDDING_ARG,
+      TILES_ARG,
       {"layers", 0, TRI_ARG_INT, &layers, "N", "Another number of layers than the real model's.", 1, 1024},
       {"seed", 0, TRI_ARG_INT, &seed, "N", "The same seed gives the same file (default 1).", 0, 9e15},
   };

@@ -14,7 +14,7 @@ static const struct command {
     {"keygen", tri_cli_keygen, "make a key for a node, a client or a coordinator"},
     {"keys", tri_cli_keys, "list or extend a coordinator's allow-list"},
     {"inspect", tri_cli_inspect, "show what is in a model file"},
-    {"convert", tri_cli_convert, "make a GGUF model from a Hugging Face folder"},
+    {"convert", tri_cli_convert, "make a GGUF model from a Hugging Face folder, or change its ternary type"},
     {"make-dummy", tri_cli_make_dummy, "make a random model of a real one's shape, for speed work"},
     {"eval", tri_cli_eval, "measure a model's loss on a text"},
     {"bench", tri_cli_bench, "measure speed against the machine's limits"},

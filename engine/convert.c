@@ -10,8 +10,6 @@
 #include "base/log.h"
 #include "kernels/i2s.h"
 
-enum { ROWS = 128 }; /* linears go out in this many rows: whole I2_S blocks whatever k is */
-
 /* One tensor to write and where it comes from. */
 typedef struct step {
   tri_convert_tensor t;
@@ -68,7 +66,7 @@ static tri_status refuse_bias(const job *j, const step *s, tri_error *err) {
 }
 
 static tri_status find_step(const job *j, step *s, tri_error *err) {
-  bool linear = s->t.type == TRI_TYPE_I2_S;
+  bool linear = s->t.form != NULL;
   tri_status status = tri_convert_source_find(j->source, s->t.source, &s->weight, err);
   if (status != TRI_OK) return status;
   if (!s->weight)
@@ -199,24 +197,28 @@ static void read_trits(const job *j, const step *s, uint64_t row, double gamma, 
   for (size_t i = 0; i < k; i++) out[i] = (int8_t)((x[i] > half) - (x[i] < -half));
 }
 
+typedef struct linear_source {
+  const job *j;
+  const step *s;
+  double gamma;
+} linear_source;
+
+static tri_status put_rows(void *arg, const tri_ternary_form *f, size_t first, size_t last, int8_t *trits, uint8_t *tensor,
+                           tri_error *err) {
+  const linear_source *from = arg;
+  (void)err;
+  for (size_t r = first; r < last; r++)
+    read_trits(from->j, from->s, source_row(from->j, &from->s->t, r), from->gamma, trits + (r - first) * f->k);
+  tri_ternary_put(f, first, last, trits, tensor);
+  return TRI_OK;
+}
+
 static tri_status write_linear(job *j, const step *s, tri_error *err) {
+  linear_source from = {.j = j, .s = s};
   float scale;
-  double gamma = 0;
-  tri_status status = read_scale(j, s, &gamma, &scale, err);
+  tri_status status = read_scale(j, s, &from.gamma, &scale, err);
   if (status != TRI_OK) return status;
-  size_t k = (size_t)s->t.k;
-  int8_t *trits = malloc(ROWS * k);
-  uint8_t *codes = malloc(ROWS * k / 4);
-  if (!trits || !codes) status = tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", j->folder);
-  for (uint64_t first = 0; first < s->t.m && status == TRI_OK; first += ROWS) {
-    size_t rows =
-        s->t.m - first < ROWS ? (size_t)(s->t.m - first) : ROWS; /* rows * k % 128 == 0 at the end too */
-    for (size_t r = 0; r < rows; r++) read_trits(j, s, source_row(j, &s->t, first + r), gamma, trits + r * k);
-    tri_i2s_to_file(trits, rows * k, codes);
-    status = tri_convert_out_bytes(&j->out, &s->t, codes, rows * k / 4, err);
-  }
-  free(trits), free(codes);
-  return status == TRI_OK ? tri_convert_out_scale(&j->out, &s->t, scale, err) : status;
+  return tri_convert_sink_linear(&j->out.sink, s->t.name, s->t.form, scale, put_rows, &from, err);
 }
 
 /* --- the whole --- */
@@ -231,7 +233,7 @@ static tri_status write_all(job *j, const char *out_path, const tri_vocab *vocab
   if (status != TRI_OK) return status;
   for (size_t i = 0; i < tri_convert_out_count(&j->out) && status == TRI_OK; i++) {
     const step *s = &j->steps[i];
-    status = s->t.type == TRI_TYPE_I2_S ? write_linear(j, s, err) : write_floats(j, s, err);
+    status = s->t.form ? write_linear(j, s, err) : write_floats(j, s, err);
     tri_file_map_drop(s->weight->data, s->weight->bytes);
   }
   return tri_convert_out_end(&j->out, status, err);
@@ -251,15 +253,13 @@ tri_status tri_convert_hf(const char *folder, const char *out_path, const tri_co
   tri_convert_config config;
   tri_vocab vocab = {0};
   bool has_vocab = false;
-  if (o->linear_type != TRI_TYPE_I2_S)
-    return tri_status_fail(err, TRI_E_INVALID, "linears as type %u; I2_S expected", o->linear_type);
   tri_status status = tri_convert_config_read(&config, folder, err);
   if (status != TRI_OK) return status;
   job j = {.folder = folder, .scheme = config.scheme};
-  j.out = (tri_convert_out){
-      .arch = config.arch, .shape = config.shape, .embedding_type = o->embedding_type, .options = o};
+  j.out = (tri_convert_out){.arch = config.arch, .shape = config.shape, .options = *o};
   name_after_folder(j.out.name, folder);
-  status = tri_convert_source_open(&j.source, folder, err);
+  status = tri_convert_out_plan(&j.out, out_path, err);
+  if (status == TRI_OK) status = tri_convert_source_open(&j.source, folder, err);
   if (status == TRI_OK) status = find_all(&j, err);
   if (status == TRI_OK) status = read_vocab(&vocab, &has_vocab, folder, &config, err);
   if (status == TRI_OK) status = write_all(&j, out_path, has_vocab ? &vocab : NULL, err);

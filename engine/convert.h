@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_ENGINE_CONVERT_H
 #define TRI_ENGINE_CONVERT_H
-#include "engine/gguf.h"
+#include "engine/tiles.h"
 
-/* A Hugging Face folder (config.json, tokenizer.json, safetensors in one file or shards) -> GGUF. */
+/* A Hugging Face folder (config.json, tokenizer.json, safetensors in one file or shards) or a GGUF file -> GGUF. */
 
 typedef struct tri_convert_options {
   uint32_t embedding_type; /* TRI_TYPE_F32, F16, BF16 or Q8_0 (hidden_size % 32 == 0), for embedding and untied head */
-  uint32_t linear_type;    /* TRI_TYPE_I2_S */
+  uint32_t linear_type;    /* TRI_TYPE_I2_S, TL1 or TL2 */
   /* Called often, with the bytes of tensor data done and in all, and the tensor at work; may be NULL. */
   void (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);
   void *progress_arg;
+  const tri_tiles_given *tiles; /* tile sizes to write TL1 or TL2 with; the other shapes' come from tri_tiles_choose */
+  size_t n_tiles;
+  const tri_tiles_given *in_tiles; /* tile sizes of a GGUF file that doesn't say its own */
+  size_t n_in_tiles;
 } tri_convert_options;
 
 /* BitNetForCausalLM -> "bitnet-b1.58", LlamaForCausalLM with ternary linears -> "llama" (q and k rows interleaved for its
@@ -20,9 +24,15 @@ typedef struct tri_convert_options {
  * log and a file without tokenizer. TRI_E_FORMAT, TRI_E_UNSUPPORTED, TRI_E_NOT_FOUND, TRI_E_INVALID (options), TRI_E_IO. */
 TRI_MUST_CHECK tri_status tri_convert_hf(const char *folder, const char *out_path, const tri_convert_options *o, tri_error *err);
 
+/* The same model with its ternary linears as linear_type: the trits and scales stay bit for bit, other tensors and the
+ * metadata are copied, except for general.file_type and the keys of tile sizes. Where the type stays, so do the file's tile
+ * sizes, if none are given. All tensors' shapes are checked before anything is written, their codes while it is; memory stays
+ * within the largest tensor. embedding_type is not used. Errors as above. */
+TRI_MUST_CHECK tri_status tri_convert_gguf(const char *in_path, const char *out_path, const tri_convert_options *o, tri_error *err);
+
 /* Random ternary weights at a real model's shape, for speed work: "bitnet-2b", "bitnet-3b", "llama3-8b".
  * Streamed: memory stays small. The seed fixes every byte. layers > 0 overrides the number of layers. `o` serves for its
- * progress only and may be NULL. Its tokenizer has one token a byte, so text works. */
+ * linear_type, tiles and progress and may be NULL: I2_S. Its tokenizer has one token a byte, so text works. */
 TRI_MUST_CHECK tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers, uint64_t seed,
                                             const tri_convert_options *o, tri_error *err);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/i2s.h"
+
 /* Models of real shapes with random weights. Every value is a function of (seed, tensor, place), so the bytes
  * don't depend on how they are cut into chunks. */
 
@@ -78,23 +80,37 @@ static void fill_quads(uint8_t quads[QUADS]) {
   for (int i = 0; i < QUADS; i++) quads[i] = (uint8_t)(i / 27 << 6 | i / 9 % 3 << 4 | i / 3 % 3 << 2 | i % 3);
 }
 
-/* Scale: of 2/3 variance a trit, so that sums over k keep the size of their inputs. */
-static tri_status write_linear(tri_convert_out *c, const tri_convert_tensor *t, uint64_t key, uint8_t *chunk,
-                               tri_error *err) {
-  uint8_t quads[QUADS];
-  tri_status status = TRI_OK;
-  uint64_t words = t->m * t->k / 16; /* four bytes of codes from one random number */
+typedef struct linear_source {
+  uint64_t key;
+  uint8_t *codes; /* scratch for TRI_TERNARY_ROWS rows in I2_S */
+} linear_source;
+
+/* The weights are made as I2_S has them, four bytes of codes from one random number. */
+static tri_status put_rows(void *arg, const tri_ternary_form *f, size_t first, size_t last, int8_t *trits, uint8_t *tensor,
+                           tri_error *err) {
+  const linear_source *from = arg;
+  uint8_t quads[QUADS], *codes = f->type == TRI_TYPE_I2_S ? tensor + first * f->k / 4 : from->codes;
+  uint64_t word = (uint64_t)first * f->k / 16;
+  size_t n = (last - first) * f->k;
+  (void)err;
   fill_quads(quads);
-  for (uint64_t at = 0; at < words && status == TRI_OK;) {
-    size_t n = words - at < TRI_CONVERT_CHUNK ? (size_t)(words - at) : TRI_CONVERT_CHUNK;
-    for (size_t i = 0; i < n; i++) {
-      uint64_t r = random_at(key, at + i);
-      for (int b = 0; b < 4; b++, r >>= 16) chunk[4 * i + (size_t)b] = quads[(r & 0xffff) * QUADS >> 16];
-    }
-    status = tri_convert_out_bytes(c, t, chunk, n * 4, err);
-    at += n;
+  for (size_t i = 0; i < n / 16; i++) {
+    uint64_t r = random_at(from->key, word + i);
+    for (size_t b = 0; b < 4; b++, r >>= 16) codes[4 * i + b] = quads[(r & 0xffff) * QUADS >> 16];
   }
-  return status == TRI_OK ? tri_convert_out_scale(c, t, 1 / sqrtf((float)t->k * 2 / 3), err) : status;
+  if (f->type == TRI_TYPE_I2_S) return TRI_OK;
+  tri_i2s_trits(codes, n, trits);
+  tri_ternary_put(f, first, last, trits, tensor);
+  return TRI_OK;
+}
+
+/* Scale: of 2/3 variance a trit, so that sums over k keep the size of their inputs. */
+static tri_status write_linear(tri_convert_out *c, const tri_convert_tensor *t, uint64_t key, tri_error *err) {
+  linear_source from = {key, malloc(TRI_TERNARY_ROWS * (size_t)t->k / 4)};
+  if (!from.codes) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s", t->name);
+  tri_status status = tri_convert_sink_linear(&c->sink, t->name, t->form, 1 / sqrtf((float)t->k * 2 / 3), put_rows, &from, err);
+  free(from.codes);
+  return status;
 }
 
 /* Near normal: the sum of four uniform numbers; variance 1. */
@@ -127,8 +143,7 @@ static tri_status write_all(tri_convert_out *c, const char *path, const tri_voca
   for (size_t i = 0; i < tri_convert_out_count(c) && status == TRI_OK; i++) {
     tri_convert_tensor t = tri_convert_out_tensor(c, i);
     uint64_t key = random_at(seed, i);
-    status = t.type == TRI_TYPE_I2_S ? write_linear(c, &t, key, (uint8_t *)chunk, err)
-                                     : write_floats(c, &t, key, chunk, err);
+    status = t.form ? write_linear(c, &t, key, err) : write_floats(c, &t, key, chunk, err);
   }
   free(chunk);
   return tri_convert_out_end(c, status, err);
@@ -183,12 +198,14 @@ tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t e
   if (layers < 0 || layers > 1024)
     return tri_status_fail(err, TRI_E_INVALID, "%d layers; 1 to 1024, or 0 for the shape's own, expected",
                            layers);
-  tri_convert_out c = {.arch = d->arch, .shape = d->shape, .embedding_type = embedding_type, .options = o};
+  tri_convert_out c = {.arch = d->arch, .shape = d->shape, .options = o ? *o : (tri_convert_options){.linear_type = TRI_TYPE_I2_S}};
+  c.options.embedding_type = embedding_type;
   if (layers > 0) c.shape.n_layers = layers;
   snprintf(c.name, sizeof c.name, "dummy %s, %d layers, seed %llu", d->name, c.shape.n_layers,
            (unsigned long long)seed);
   tri_vocab vocab;
-  tri_status status = make_vocab(&vocab, (size_t)c.shape.vocab, err);
+  tri_status status = tri_convert_out_plan(&c, out_path, err);
+  if (status == TRI_OK) status = make_vocab(&vocab, (size_t)c.shape.vocab, err);
   if (status != TRI_OK) return status;
   status = write_all(&c, out_path, &vocab, seed, err);
   tri_vocab_free(&vocab);

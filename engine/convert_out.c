@@ -6,7 +6,7 @@
 
 #include "kernels/i2s.h"
 
-enum { FILE_TYPE_I2_S = 40, QUANTIZATION_VERSION = 2, SCALE_BYTES = 32 };
+enum { QUANTIZATION_VERSION = 2 };
 
 /* --- the list of tensors --- */
 
@@ -52,22 +52,21 @@ static tri_convert_tensor outer_tensor(const tri_convert_out *c, size_t i) {
   static const char *const names[][2] = {{"token_embd.weight", "model.embed_tokens.weight"},
                                          {"output_norm.weight", "model.norm.weight"},
                                          {"output.weight", "lm_head.weight"}};
-  tri_convert_tensor t = {.vector = i == 1, .type = i == 1 ? TRI_TYPE_F32 : c->embedding_type};
+  tri_convert_tensor t = {.vector = i == 1, .type = i == 1 ? TRI_TYPE_F32 : c->options.embedding_type};
   strcpy(t.name, names[i][0]), strcpy(t.source, names[i][1]);
   t.m = t.vector ? 1 : (uint64_t)c->shape.vocab, t.k = (uint64_t)c->shape.d;
   return t;
 }
 
 static tri_convert_tensor layer_tensor(const tri_convert_out *c, size_t layer, const part *p) {
-  tri_convert_tensor t = {.vector = p->norm, .type = p->norm ? TRI_TYPE_F32 : TRI_TYPE_I2_S, .m = 1};
+  tri_convert_tensor t = {.vector = p->norm, .type = p->norm ? TRI_TYPE_F32 : c->options.linear_type, .m = 1};
   snprintf(t.name, sizeof t.name, "blk.%zu.%s.weight", layer, p->name);
   snprintf(t.source, sizeof t.source, "model.layers.%zu.%s.weight", layer, p->source);
   if (p->norm) {
     t.k = norm_size(&c->shape, p->which);
   } else {
-    size_t m, k;
-    tri_shape_linear(&c->shape, (tri_linear)p->which, &m, &k);
-    t.m = m, t.k = k;
+    t.form = &c->forms[p->which];
+    t.m = t.form->m, t.k = t.form->k;
     if (p->which == TRI_Q) t.heads = (uint64_t)c->shape.n_heads;
     if (p->which == TRI_K) t.heads = (uint64_t)c->shape.n_kv;
   }
@@ -79,7 +78,7 @@ tri_convert_tensor tri_convert_out_tensor(const tri_convert_out *c, size_t i) {
   tri_convert_tensor t =
       i < outer ? outer_tensor(c, i)
                 : layer_tensor(c, (i - outer) / per_layer, part_at(&c->shape, (i - outer) % per_layer));
-  if (!tri_type_bytes(t.type, t.m * t.k, t.k, &t.bytes)) t.bytes = 0; /* begin refuses it */
+  if (!tri_type_bytes(t.type, t.m * t.k, t.k, &t.bytes)) t.bytes = 0; /* plan refuses it */
   return t;
 }
 
@@ -88,20 +87,20 @@ tri_convert_tensor tri_convert_out_tensor(const tri_convert_out *c, size_t i) {
 static void put_u32(const tri_convert_out *c, const char *field, int32_t v) {
   char key[96];
   snprintf(key, sizeof key, "%s.%s", c->arch, field);
-  tri_gguf_writer_u32(c->writer, key, (uint32_t)v);
+  tri_gguf_writer_u32(c->sink.writer, key, (uint32_t)v);
 }
 static void put_f32(const tri_convert_out *c, const char *field, float v) {
   char key[96];
   snprintf(key, sizeof key, "%s.%s", c->arch, field);
-  tri_gguf_writer_f32(c->writer, key, v);
+  tri_gguf_writer_f32(c->sink.writer, key, v);
 }
 
 static void put_metadata(const tri_convert_out *c) {
   const tri_shape *s = &c->shape;
-  tri_gguf_writer_str(c->writer, "general.architecture", c->arch);
-  tri_gguf_writer_str(c->writer, "general.name", c->name);
-  tri_gguf_writer_u32(c->writer, "general.file_type", FILE_TYPE_I2_S);
-  tri_gguf_writer_u32(c->writer, "general.quantization_version", QUANTIZATION_VERSION);
+  tri_gguf_writer_str(c->sink.writer, "general.architecture", c->arch);
+  tri_gguf_writer_str(c->sink.writer, "general.name", c->name);
+  tri_gguf_writer_u32(c->sink.writer, "general.file_type", tri_ternary_file_type(c->options.linear_type));
+  tri_gguf_writer_u32(c->sink.writer, "general.quantization_version", QUANTIZATION_VERSION);
   put_u32(c, "vocab_size", s->vocab);
   put_u32(c, "context_length", s->context);
   put_u32(c, "embedding_length", s->d);
@@ -114,20 +113,34 @@ static void put_metadata(const tri_convert_out *c) {
   put_f32(c, "attention.layer_norm_rms_epsilon", s->eps);
   put_u32(c, "rope.dimension_count", s->hd);
   put_f32(c, "rope.freq_base", s->rope_theta);
+  tri_convert_sink_tiles(c->sink.writer, c->forms, TRI_LINEARS);
 }
 
-static tri_status check(const tri_convert_out *c, const char *path, tri_error *err) {
-  uint32_t e = c->embedding_type;
+static tri_status plan_linears(tri_convert_out *c, tri_error *err) {
+  const tri_convert_options *o = &c->options;
+  for (int i = 0; i < TRI_LINEARS; i++) {
+    char name[64];
+    size_t m, k;
+    tri_shape_linear(&c->shape, (tri_linear)i, &m, &k);
+    snprintf(name, sizeof name, "blk.0.%s.weight", tri_linear_name((tri_linear)i));
+    tri_status status = tri_ternary_plan(&c->forms[i], o->linear_type, m, k, name, o->tiles, o->n_tiles, NULL, err);
+    if (status != TRI_OK) return status;
+  }
+  return tri_convert_sink_check(o, c->forms, TRI_LINEARS, err);
+}
+
+tri_status tri_convert_out_plan(tri_convert_out *c, const char *path, tri_error *err) {
+  uint32_t e = c->options.embedding_type;
   if (e != TRI_TYPE_F32 && e != TRI_TYPE_F16 && e != TRI_TYPE_BF16 && e != TRI_TYPE_Q8_0)
     return tri_status_fail(err, TRI_E_INVALID, "%s: embeddings as type %u; F32, F16, BF16 or Q8_0 expected",
                            path, e);
+  tri_status status = plan_linears(c, err);
+  if (status != TRI_OK) return tri_status_prefix(err, status, "%s", path);
   for (size_t i = 0; i < tri_convert_out_count(c); i++) {
     tri_convert_tensor t = tri_convert_out_tensor(c, i);
     if (!t.bytes)
-      return tri_status_fail(
-          err, TRI_E_UNSUPPORTED, "%s: tensor %s: %llu x %llu values don't make whole blocks of %s%s", path,
-          t.name, (unsigned long long)t.m, (unsigned long long)t.k, tri_type_name(t.type),
-          t.type == TRI_TYPE_I2_S ? ", which takes multiples of 128" : ", whose rows take multiples of 32");
+      return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s: %llu x %llu values don't make whole blocks of %s, whose rows take multiples of 32",
+                             path, t.name, (unsigned long long)t.m, (unsigned long long)t.k, tri_type_name(t.type));
     if (t.k > TRI_CONVERT_CHUNK)
       return tri_status_fail(err, TRI_E_LIMIT, "%s: tensor %s: rows of %llu values; at most %d expected",
                              path, t.name, (unsigned long long)t.k, TRI_CONVERT_CHUNK);
@@ -136,7 +149,7 @@ static tri_status check(const tri_convert_out *c, const char *path, tri_error *e
 }
 
 static void release(tri_convert_out *c) {
-  tri_gguf_writer_abort(&c->writer);
+  tri_gguf_writer_abort(&c->sink.writer);
   free(c->encoded);
   c->encoded = NULL;
 }
@@ -144,55 +157,38 @@ static void release(tri_convert_out *c) {
 tri_status tri_convert_out_begin(tri_convert_out *c, const char *path, const tri_vocab *vocab,
                                  tri_error *err) {
   char why[256];
-  tri_status status = check(c, path, err);
-  if (status != TRI_OK) return status;
+  c->sink.options = &c->options;
   c->kernels = tri_kernels_pick(why, sizeof why);
   if (!c->kernels) return tri_status_fail(err, TRI_E_INVALID, "%s", why);
   c->encoded = malloc(TRI_CONVERT_CHUNK * sizeof(float));
   if (!c->encoded) return tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", path);
-  status = tri_gguf_writer_open(&c->writer, path, err);
+  tri_status status = tri_gguf_writer_open(&c->sink.writer, path, err);
   if (status != TRI_OK) return release(c), status;
   put_metadata(c);
-  if (vocab) tri_vocab_write(vocab, c->writer);
+  if (vocab) tri_vocab_write(vocab, c->sink.writer);
   for (size_t i = 0; i < tri_convert_out_count(c); i++) {
     tri_convert_tensor t = tri_convert_out_tensor(c, i);
-    tri_gguf_writer_tensor(c->writer, t.name, t.type, t.vector ? 1 : 2, (uint64_t[]){t.k, t.m});
-    c->total += t.bytes;
+    tri_gguf_writer_tensor(c->sink.writer, t.name, t.type, t.vector ? 1 : 2, (uint64_t[]){t.k, t.m});
+    c->sink.total += t.bytes;
   }
-  status = tri_gguf_writer_begin(c->writer, err);
+  status = tri_gguf_writer_begin(c->sink.writer, err);
   if (status != TRI_OK) release(c);
-  return status;
-}
-
-tri_status tri_convert_out_bytes(tri_convert_out *c, const tri_convert_tensor *t, const void *bytes,
-                                 size_t len, tri_error *err) {
-  tri_status status = tri_gguf_writer_data(c->writer, bytes, len, err);
-  c->done += len;
-  if (status == TRI_OK && c->options && c->options->progress)
-    c->options->progress(c->options->progress_arg, c->done, c->total, t->name);
   return status;
 }
 
 tri_status tri_convert_out_floats(tri_convert_out *c, const tri_convert_tensor *t, const float *x, size_t n,
                                   tri_error *err) {
-  if (t->type == TRI_TYPE_F32) return tri_convert_out_bytes(c, t, x, n * sizeof *x, err);
+  if (t->type == TRI_TYPE_F32) return tri_convert_sink_bytes(&c->sink, t->name, x, n * sizeof *x, err);
   if (t->type == TRI_TYPE_Q8_0) {
     tri_q8_to_file(x, n, c->encoded);
-    return tri_convert_out_bytes(c, t, c->encoded, n / TRI_Q8_BLOCK * (TRI_Q8_BLOCK + 2), err);
+    return tri_convert_sink_bytes(&c->sink, t->name, c->encoded, n / TRI_Q8_BLOCK * (TRI_Q8_BLOCK + 2), err);
   }
   c->kernels->from_f32(x, t->type == TRI_TYPE_F16 ? TRI_F16 : TRI_BF16, c->encoded, n);
-  return tri_convert_out_bytes(c, t, c->encoded, n * 2, err);
-}
-
-tri_status tri_convert_out_scale(tri_convert_out *c, const tri_convert_tensor *t, float scale,
-                                 tri_error *err) {
-  uint8_t trailer[SCALE_BYTES] = {0};
-  memcpy(trailer, &scale, sizeof scale);
-  return tri_convert_out_bytes(c, t, trailer, sizeof trailer, err);
+  return tri_convert_sink_bytes(&c->sink, t->name, c->encoded, n * 2, err);
 }
 
 tri_status tri_convert_out_end(tri_convert_out *c, tri_status status, tri_error *err) {
-  if (status == TRI_OK) status = tri_gguf_writer_commit(&c->writer, err);
+  if (status == TRI_OK) status = tri_gguf_writer_commit(&c->sink.writer, err);
   release(c);
   return status;
 }

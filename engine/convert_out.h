@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_ENGINE_CONVERT_OUT_H
 #define TRI_ENGINE_CONVERT_OUT_H
-#include "engine/convert.h"
+#include "engine/convert_sink.h"
 #include "engine/model.h"
 #include "engine/vocab.h"
 
@@ -10,7 +10,8 @@
 typedef struct tri_convert_tensor {
   char name[64];   /* "blk.0.attn_q.weight" */
   char source[96]; /* what Hugging Face calls it: "model.layers.0.self_attn.q_proj.weight" */
-  uint32_t type;   /* I2_S for the linears, F32 for norms, the option's for embedding and head */
+  uint32_t type;   /* F32 for norms, the options' for linears, and for embedding and head */
+  const tri_ternary_form *form; /* of a linear, in the tri_convert_out; else NULL */
   bool vector;     /* a norm: one dimension, [k] */
   uint64_t m, k;   /* rows and columns; m = 1 for a norm */
   uint64_t heads;  /* q and k: heads whose rows rotate in pairs; else 0 */
@@ -22,35 +23,31 @@ typedef struct tri_convert_out {
   const char *arch; /* general.architecture; a literal */
   char name[128];   /* general.name */
   tri_shape shape;
-  uint32_t embedding_type;
-  const tri_convert_options *options; /* for its progress; may be NULL */
+  tri_convert_options options;
   /* internal */
+  tri_ternary_form forms[TRI_LINEARS];
   const tri_kernels *kernels;
-  tri_gguf_writer *writer;
+  tri_convert_sink sink;
   uint8_t *encoded; /* scratch, TRI_CONVERT_CHUNK floats in any type */
-  uint64_t done, total;
 } tri_convert_out;
 
 enum { TRI_CONVERT_CHUNK = TRI_MAX_K }; /* most values that one call takes; a multiple of TRI_Q8_BLOCK */
+
+/* Check that the shape can be written with these options. Comes first. */
+TRI_MUST_CHECK tri_status tri_convert_out_plan(tri_convert_out *c, const char *path, tri_error *err);
 
 /* The tensors of a file in its order, [0, count). */
 size_t tri_convert_out_count(const tri_convert_out *c);
 tri_convert_tensor tri_convert_out_tensor(const tri_convert_out *c, size_t i);
 
-/* Check that the options and the shape can be written; open the file, write metadata and tensor table. vocab
- * may be NULL. On failure nothing is left to free. */
+/* Open the file, write metadata and tensor table. vocab may be NULL. On failure nothing is left to free. The tensors' values
+ * follow in order: linears by tri_convert_sink_linear, the others by tri_convert_out_floats. */
 TRI_MUST_CHECK tri_status tri_convert_out_begin(tri_convert_out *c, const char *path, const tri_vocab *vocab,
                                                 tri_error *err);
-/* The next bytes of tensor t, as they will stand in the file. */
-TRI_MUST_CHECK tri_status tri_convert_out_bytes(tri_convert_out *c, const tri_convert_tensor *t,
-                                                const void *bytes, size_t len, tri_error *err);
 /* The next n <= TRI_CONVERT_CHUNK values of tensor t, in its type; n is a multiple of TRI_Q8_BLOCK for Q8_0.
  */
 TRI_MUST_CHECK tri_status tri_convert_out_floats(tri_convert_out *c, const tri_convert_tensor *t,
                                                  const float *x, size_t n, tri_error *err);
-/* What ends an I2_S tensor: its scale and 28 zero bytes. */
-TRI_MUST_CHECK tri_status tri_convert_out_scale(tri_convert_out *c, const tri_convert_tensor *t, float scale,
-                                                tri_error *err);
 /* Commit when `status` is TRI_OK, else drop what was written; frees in both cases. Returns the final status.
  */
 TRI_MUST_CHECK tri_status tri_convert_out_end(tri_convert_out *c, tri_status status, tri_error *err);

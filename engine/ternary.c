@@ -58,10 +58,16 @@ static const struct number {
   uint32_t other_bytes;
 } numbers[] = {{TRI_TYPE_I2_S, 40, "IQ4_NL_4_4", 18}, {TRI_TYPE_TL1, 38, "IQ4_NL_8_8", 18}, {TRI_TYPE_TL2, 39, "MXFP4", 17}};
 
+static const struct number *find_number(uint32_t type) {
+  const struct number *n = numbers;
+  while (n->type != type) n++;
+  return n;
+}
+uint32_t tri_ternary_file_type(uint32_t type) { return find_number(type)->file_type; }
+
 static tri_status check_number(const tri_ternary *x, tri_error *err) {
   const tri_gguf_tensor *t = x->tensor;
-  const struct number *n = numbers;
-  while (n->type != t->type) n++;
+  const struct number *n = find_number(t->type);
   size_t other = x->form.m * x->form.k / 32 * n->other_bytes;
   if (x->form.k % 32 || t->room < other) return TRI_OK;
   uint64_t file_type;

@@ -24,6 +24,7 @@ typedef struct tri_ternary {
 } tri_ternary;
 
 bool tri_ternary_is(uint32_t type);
+uint32_t tri_ternary_file_type(uint32_t type); /* what general.file_type says of a model with such linears */
 /* "I2_S", "TL2 in tiles of BM=128, BK=96" */
 const char *tri_ternary_describe(const tri_ternary_form *f, char out[64]);
 

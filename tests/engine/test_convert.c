@@ -347,7 +347,10 @@ static void note_progress(void *arg, uint64_t done, uint64_t total, const char *
 }
 
 static tri_status convert(const variant *v, uint64_t progress[2]) {
-  tri_convert_options o = {v->embedding_type, TRI_TYPE_I2_S, progress ? note_progress : NULL, progress};
+  tri_convert_options o = {.embedding_type = v->embedding_type,
+                           .linear_type = TRI_TYPE_I2_S,
+                           .progress = progress ? note_progress : NULL,
+                           .progress_arg = progress};
   return tri_convert_hf(dir, out_path, &o, &err);
 }
 

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/convert_sink.h"
+
+#include <stdlib.h>
+
+static bool has_shape(const tri_ternary_form *forms, size_t n, size_t m, size_t k) {
+  for (size_t i = 0; i < n; i++)
+    if (forms[i].m == m && forms[i].k == k) return true;
+  return false;
+}
+
+static tri_status check_given(const tri_tiles_given *given, size_t n_given, const tri_ternary_form *forms, size_t n, tri_error *err) {
+  for (size_t i = 0; i < n_given; i++)
+    if (!has_shape(forms, n, given[i].m, given[i].k))
+      return tri_status_fail(err, TRI_E_INVALID, "tile sizes for %zux%zu, but no ternary tensor has %zu rows and %zu columns", given[i].m,
+                             given[i].k, given[i].m, given[i].k);
+  return TRI_OK;
+}
+
+tri_status tri_convert_sink_check(const tri_convert_options *o, const tri_ternary_form *forms, size_t n, tri_error *err) {
+  if (o->n_tiles && o->linear_type == TRI_TYPE_I2_S) return tri_status_fail(err, TRI_E_INVALID, "tile sizes for I2_S, which has none");
+  tri_status status = check_given(o->tiles, o->n_tiles, forms, n, err);
+  return status == TRI_OK ? check_given(o->in_tiles, o->n_in_tiles, forms, n, err) : status;
+}
+
+void tri_convert_sink_tiles(tri_gguf_writer *w, const tri_ternary_form *forms, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (forms[i].type != TRI_TYPE_I2_S && !has_shape(forms, i, forms[i].m, forms[i].k))
+      tri_tiles_write(w, forms[i].type, forms[i].m, forms[i].k, forms[i].tiles);
+}
+
+tri_status tri_convert_sink_bytes(tri_convert_sink *s, const char *name, const void *bytes, size_t len, tri_error *err) {
+  tri_status status = tri_gguf_writer_data(s->writer, bytes, len, err);
+  s->done += len;
+  if (status == TRI_OK && s->options && s->options->progress)
+    s->options->progress(s->options->progress_arg, s->done, s->total, name);
+  return status;
+}
+
+tri_status tri_convert_sink_linear(tri_convert_sink *s, const char *name, const tri_ternary_form *f, float scale, tri_convert_rows *rows,
+                                   void *arg, tri_error *err) {
+  size_t bytes = tri_ternary_bytes(f);
+  int8_t *trits = malloc(TRI_TERNARY_ROWS * f->k);
+  uint8_t *tensor = malloc(bytes);
+  tri_status status = TRI_OK;
+  if (!trits || !tensor) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s", name);
+  for (size_t first = 0; first < f->m && status == TRI_OK; first += TRI_TERNARY_ROWS) {
+    size_t last = f->m - first < TRI_TERNARY_ROWS ? f->m : first + TRI_TERNARY_ROWS;
+    status = rows(arg, f, first, last, trits, tensor, err);
+  }
+  if (status == TRI_OK) {
+    tri_ternary_finish(f, scale, tensor);
+    status = tri_convert_sink_bytes(s, name, tensor, bytes, err);
+  }
+  free(trits), free(tensor);
+  return status;
+}
