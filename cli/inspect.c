@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli.h"
+#include "engine/ternary.h"
 
-static bool as_json, only_meta;
+static bool as_json, only_meta, check;
 static const tri_arg args[] = {
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
     {"no-tensors", 0, TRI_ARG_FLAG, &only_meta, NULL, "Leave the tensor table out.", 0, 0},
+    {"check", 0, TRI_ARG_FLAG, &check, NULL, "Read every ternary weight; show layouts, scales and shares of zeros, or what is damaged.", 0, 0},
 };
 static const tri_args_spec spec = {"trireme inspect", "Show a model file's metadata, tensors and sizes.", "FILE [options]",
                                    "  trireme inspect models/story-bitnet.gguf\n  trireme inspect --json model.gguf | jq .metadata\n", args,
@@ -91,6 +93,48 @@ static json_t *describe(const tri_gguf *g) {
                    tensors);
 }
 
+/* Reads all of a ternary tensor and adds what it is like to its entry of the document. */
+static tri_status check_ternary(const tri_gguf *g, const tri_gguf_tensor *t, json_t *entry, tri_error *err) {
+  tri_ternary x;
+  tri_status status = tri_ternary_open(&x, g, t, NULL, 0, err);
+  if (status != TRI_OK) return status;
+  size_t m = x.form.m, k = x.form.k, zeros = 0;
+  int8_t *trits = malloc(TRI_TERNARY_ROWS * k);
+  if (!trits) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  for (size_t first = 0; first < m && status == TRI_OK; first += TRI_TERNARY_ROWS) {
+    size_t last = m - first < TRI_TERNARY_ROWS ? m : first + TRI_TERNARY_ROWS;
+    if (!tri_ternary_rows(&x, first, last, trits)) status = tri_ternary_damaged(&x, err);
+    for (size_t i = 0; i < (last - first) * k && status == TRI_OK; i++) zeros += trits[i] == 0;
+  }
+  free(trits);
+  char layout[64];
+  json_object_set_new(entry, "layout", json_string(tri_ternary_describe(&x.form, layout)));
+  json_object_set_new(entry, "scale", json_real((double)x.scale));
+  json_object_set_new(entry, "zeros", json_real((double)zeros / (double)m / (double)k));
+  return status;
+}
+
+static tri_status check_all(const tri_gguf *g, json_t *doc, tri_error *err) {
+  tri_status status = TRI_OK;
+  for (size_t i = 0; i < tri_gguf_tensor_count(g) && status == TRI_OK; i++) {
+    const tri_gguf_tensor *t = tri_gguf_tensor_at(g, i);
+    if (tri_ternary_is(t->type)) status = check_ternary(g, t, json_array_get(json_object_get(doc, "tensors"), i), err);
+  }
+  return status;
+}
+
+static void print_tensor(const tri_gguf_tensor *t, const json_t *entry) {
+  char shape[64] = "";
+  for (int d = t->n_dims - 1, n = 0; d >= 0; d--)
+    n += snprintf(shape + n, sizeof shape - (size_t)n, d ? "%llu x " : "%llu", (unsigned long long)t->dims[d]);
+  printf("%-40.*s %-8s %-20s %12zu", (int)t->name.len, t->name.data, tri_type_name(t->type), shape, t->bytes);
+  const json_t *layout = json_object_get(entry, "layout");
+  if (layout)
+    printf("  %s, scale %.6g, %.1f %% zeros", json_string_value(layout), json_real_value(json_object_get(entry, "scale")),
+           100 * json_real_value(json_object_get(entry, "zeros")));
+  putchar('\n');
+}
+
 static void print_text(const tri_gguf *g, json_t *doc) {
   char size[24];
   printf("%s  %s, %zu keys, %zu tensors\n\n", tri_gguf_path(g), tri_cli_bytes(size, (double)tri_gguf_file_bytes(g)), tri_gguf_kv_count(g),
@@ -105,12 +149,8 @@ static void print_text(const tri_gguf *g, json_t *doc) {
   }
   if (only_meta) return;
   printf("\n%-40s %-8s %-20s %s\n", "tensor", "type", "shape", "bytes");
-  for (size_t i = 0; i < tri_gguf_tensor_count(g); i++) {
-    const tri_gguf_tensor *t = tri_gguf_tensor_at(g, i);
-    char shape[64] = "";
-    for (int d = t->n_dims - 1, n = 0; d >= 0; d--) n += snprintf(shape + n, sizeof shape - (size_t)n, d ? "%llu x " : "%llu", (unsigned long long)t->dims[d]);
-    printf("%-40.*s %-8s %-20s %12zu\n", (int)t->name.len, t->name.data, tri_type_name(t->type), shape, t->bytes);
-  }
+  for (size_t i = 0; i < tri_gguf_tensor_count(g); i++)
+    print_tensor(tri_gguf_tensor_at(g, i), json_array_get(json_object_get(doc, "tensors"), i));
 }
 
 int tri_cli_inspect(int argc, char **argv) {
@@ -120,9 +160,11 @@ int tri_cli_inspect(int argc, char **argv) {
   tri_gguf *g;
   if (tri_gguf_open(&g, argv[1], &err) != TRI_OK) return tri_cli_fail(&err);
   json_t *doc = describe(g);
-  if (doc && as_json) json_dumpf(doc, stdout, JSON_INDENT(2)), putchar('\n');
-  else if (doc) print_text(g, doc);
+  tri_status status = doc ? TRI_OK : tri_status_fail(&err, TRI_E_NOMEM, "out of memory");
+  if (status == TRI_OK && check) status = check_all(g, doc, &err);
+  if (status == TRI_OK && as_json) json_dumpf(doc, stdout, JSON_INDENT(2)), putchar('\n');
+  else if (status == TRI_OK) print_text(g, doc);
   json_decref(doc);
   tri_gguf_close(&g);
-  return doc ? 0 : 1;
+  return status == TRI_OK ? 0 : tri_cli_fail(&err);
 }
