@@ -2,11 +2,10 @@
 #include "cli/follow.h"
 
 #include <stdio.h>
-#include "proto/sampling.h"
 
 static tri_status make_request(const tri_sampling_args *o, const tri_sampler_params *params, const tri_follow *f, tri_msg_submit *m, tri_error *err) {
   *m = (tri_msg_submit){.predict = (uint32_t)o->predict, .special = f->special, .no_bos = f->no_bos, .ignore_end = o->ignore_end,
-                        .detach = f->detach, .want = TRI_WANT_SAMPLE, .sampling = tri_sampling_from_params(params)};
+                        .detach = f->detach, .want = TRI_WANT_SAMPLE, .sampling = *params};
   if (o->stops.count > TRI_MAX_STOPS) return tri_status_fail(err, TRI_E_LIMIT, "--stop: at most %d are possible", TRI_MAX_STOPS);
   for (; m->n_stops < (uint32_t)o->stops.count; m->n_stops++) {
     const char *stop = o->stops.items[m->n_stops];

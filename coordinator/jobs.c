@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "proto/sampling.h"
+#include "engine/sampler.h"
 
 void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab) {
   *j = (tri_jobs){.tokenizer = tokenizer, .context = context, .vocab = vocab, .next_id = 1, .longest_piece = 1};
@@ -66,8 +66,7 @@ static tri_status check_options(const tri_msg_submit *m, tri_error *err) {
   if (m->want == TRI_WANT_NONE) return tri_status_fail(err, TRI_E_INVALID, "want: a job wants tokens, logits or scores");
   if (m->want != TRI_WANT_SAMPLE) return TRI_OK;
   if (m->predict == 0) return tri_status_fail(err, TRI_E_INVALID, "predict: 0 tokens are asked for");
-  tri_sampler_params p = tri_sampling_to_params(&m->sampling);
-  return tri_sampler_check(&p, err);
+  return tri_sampler_check(&m->sampling, err);
 }
 
 static tri_status check_length(const tri_jobs *j, tri_job *job, tri_error *err) {

@@ -30,7 +30,7 @@ typedef struct tri_job {
   tri_want want;
   uint32_t predict; /* SAMPLE: tokens at most, already cut to the context */
   bool ignore_end, detach;
-  tri_sampling sampling;
+  tri_sampler_params sampling;
   tri_ids prompt;
   tri_stream *stream; /* SAMPLE */
   /* how far */

@@ -3,7 +3,6 @@
 
 #include <string.h>
 #include "kernels/kernels.h"
-#include "proto/sampling.h"
 
 void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, uint32_t slots, uint32_t max_rows, uint32_t vocab) {
   *s = (tri_scheduler){.jobs = jobs, .slots = slots, .max_rows = max_rows, .vocab = vocab, .next_step = 1};
@@ -68,7 +67,7 @@ static void send_prompt(tri_scheduler *s, uint32_t slot, tri_job *job, tri_sched
   if (!out->opens) return;
   tri_sampler_params defaults = TRI_SAMPLER_DEFAULTS;
   out->open = (tri_msg_open){.epoch = s->epoch, .slot = slot,
-                             .sampling = job->want == TRI_WANT_SAMPLE ? job->sampling : tri_sampling_from_params(&defaults)};
+                             .sampling = job->want == TRI_WANT_SAMPLE ? job->sampling : defaults};
 }
 
 static void send_token(tri_scheduler *s, uint32_t slot, tri_job *job, tri_scheduler_action *out) {

@@ -3,24 +3,12 @@
 #define TRI_ENGINE_SAMPLER_H
 #include <stddef.h>
 #include <stdint.h>
+#include "base/sampling.h"
 #include "base/status.h"
 #include "kernels/kernels.h"
 
 /* From a row of logits to a token. Everything is a function of (parameters, logits, history, position): no state, so a
  * replay gives the same tokens. The random number for a position is a hash of (seed, position). */
-
-typedef struct tri_sampler_params {
-  float temperature;    /* 0: greedy */
-  int32_t top_k;        /* 0: off */
-  float top_p;          /* 1: off */
-  float min_p;          /* 0: off; relative to the largest probability */
-  float repeat_penalty; /* 1: off; CTRL (Keskar et al. 2019): positive logits / p, negative * p */
-  int32_t repeat_last;  /* how many of the last tokens the penalty sees */
-  uint64_t seed;
-} tri_sampler_params;
-
-#define TRI_SAMPLER_DEFAULTS \
-  (tri_sampler_params) { .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1.0f, .repeat_last = 64, .seed = 0 }
 
 TRI_MUST_CHECK tri_status tri_sampler_check(const tri_sampler_params *p, tri_error *err); /* ranges; names the parameter */
 

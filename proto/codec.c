@@ -198,13 +198,13 @@ static void get_bytes(verdict *v, uint8_t *out, size_t size, const ProtobufCBina
   }
 #define BOTH_KIND(K, k, T) BOTH(k, T, __typeof__(((tri_msg *)0)->k))
 KINDS(BOTH_KIND)
-BOTH(sampling, Sampling, tri_sampling)
+BOTH(sampling, Sampling, tri_sampler_params)
 
-static void put_sampling_into(verdict *v, frame *f, const tri_sampling *in, Trireme__Sampling **out) {
+static void put_sampling_into(verdict *v, frame *f, const tri_sampler_params *in, Trireme__Sampling **out) {
   put_sampling(v, f, in, &f->sampling);
   *out = &f->sampling;
 }
-static void get_sampling_from(verdict *v, const Trireme__Sampling *in, tri_sampling *out) {
+static void get_sampling_from(verdict *v, const Trireme__Sampling *in, tri_sampler_params *out) {
   if (!in) refuse_field(v, "sampling", "missing");
   else get_sampling(v, in, out);
 }

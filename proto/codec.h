@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/buf.h"
+#include "base/sampling.h"
 #include "base/status.h"
 
 /* Envelopes as plain C: decode checks every length, count and enum against the limits here, so that the rooms above never
@@ -45,9 +46,8 @@ typedef struct tri_msg_assign {
 } tri_msg_assign;
 typedef struct tri_msg_bound { uint32_t epoch, port; uint64_t bytes; } tri_msg_bound;
 typedef struct tri_msg_connect { uint32_t epoch; char endpoint[TRI_MAX_ENDPOINT]; uint8_t server_key[TRI_KEY_BYTES]; } tri_msg_connect;
-/* as tri_sampler_params; checked by the sampler, not here */
-typedef struct tri_sampling { float temperature, top_p, min_p, repeat_penalty; uint32_t top_k, repeat_last; uint64_t seed; } tri_sampling;
-typedef struct tri_msg_open { uint32_t epoch, slot; tri_sampling sampling; } tri_msg_open;
+/* sampling: its ranges are checked by the sampler, not here */
+typedef struct tri_msg_open { uint32_t epoch, slot; tri_sampler_params sampling; } tri_msg_open;
 typedef struct tri_run {
   uint32_t slot, pos;
   uint32_t row, count; /* its rows are [row, row + count) of the step; count >= 1 */
@@ -73,7 +73,7 @@ typedef struct tri_msg_submit {
   uint32_t protocol, predict, n_stops;
   bool ids, special, no_bos, ignore_end, detach;
   tri_want want;
-  tri_sampling sampling;
+  tri_sampler_params sampling;
   char stops[TRI_MAX_STOPS][TRI_MAX_STOP];
 } tri_msg_submit;
 typedef struct tri_msg_accepted { uint64_t job; uint32_t prompt_tokens, ahead; } tri_msg_accepted;

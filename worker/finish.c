@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "engine/sampler.h"
-#include "proto/sampling.h"
 
 struct tri_finish {
   tri_stage *stage;
@@ -46,9 +45,8 @@ void tri_finish_destroy(tri_finish **finish) {
 
 tri_status tri_finish_open(tri_finish *f, const tri_msg_open *open, tri_error *err) {
   if (open->slot >= (uint32_t)f->slots) return tri_status_fail(err, TRI_E_PROTOCOL, "open: slot %u of %d", open->slot, f->slots);
-  tri_sampler_params p = tri_sampling_to_params(&open->sampling);
-  if (tri_sampler_check(&p, err) != TRI_OK) return tri_status_prefix(err, TRI_E_PROTOCOL, "open");
-  f->params[open->slot] = p;
+  if (tri_sampler_check(&open->sampling, err) != TRI_OK) return tri_status_prefix(err, TRI_E_PROTOCOL, "open");
+  f->params[open->slot] = open->sampling;
   return TRI_OK;
 }
 

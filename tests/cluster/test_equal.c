@@ -7,7 +7,6 @@
 #include "engine/sampler.h"
 #include "engine/single.h"
 #include "engine/stream.h"
-#include "proto/sampling.h"
 
 enum { PREDICT = 24 };
 
@@ -60,7 +59,7 @@ static void check_samples(tri_client *client, const tri_sampler_params *p) {
   int32_t want[PREDICT];
   lab_job job;
   tri_msg_submit m = lab_request(TRI_WANT_SAMPLE, PREDICT);
-  m.sampling = tri_sampling_from_params(p);
+  m.sampling = *p;
   m.ignore_end = true;
   generate_here(p, want);
   lab_run(client, &m, prompt, sizeof prompt - 1, &job);

@@ -35,11 +35,11 @@ static void text(uint64_t *state, char *out, size_t size, uint32_t min) {
 }
 #define TEXT(m) text(s, m, sizeof(m), 0)
 
-static tri_sampling sampling(uint64_t *s) {
-  tri_sampling p;
+static tri_sampler_params sampling(uint64_t *s) {
+  tri_sampler_params p;
   memset(&p, 0, sizeof p);
   p.temperature = real(s), p.top_p = real(s), p.min_p = real(s), p.repeat_penalty = real(s);
-  p.top_k = u32(s), p.repeat_last = u32(s), p.seed = u64(s);
+  p.top_k = (int32_t)u32(s), p.repeat_last = (int32_t)u32(s), p.seed = u64(s);
   return p;
 }
 static void tokens(uint64_t *s, int32_t *out, uint32_t n) {

@@ -2,7 +2,6 @@
 #include "tests/test.h"
 #include "engine/sampler.h"
 #include "engine/single.h"
-#include "proto/sampling.h"
 #include "worker/measure.h"
 #include "worker/runner.h"
 
@@ -88,7 +87,7 @@ static tri_msg_step make_step(uint32_t pos, uint32_t n, tri_want want, int32_t n
 }
 
 /* Through both stages; the last one's task, for the caller to free. */
-static tri_task *pass(const tri_msg_step *m, const tri_sampling *opens) {
+static tri_task *pass(const tri_msg_step *m, const tri_sampler_params *opens) {
   tri_task *t = tri_task_new(TRI_TASK_STEP, 1);
   t->step = *m;
   t = do_task(first, t);
@@ -163,9 +162,8 @@ static void samples_see_the_history_of_their_slot(void **state) {
   tri_sampler *sampler;
   assert_ok(tri_sampler_create(&sampler, (size_t)shape->vocab, single.kernels, &err), err);
   tri_sampler_params params = {.temperature = 1.3f, .top_p = 1, .repeat_penalty = 3, .repeat_last = 64, .seed = 99};
-  tri_sampling sampling = tri_sampling_from_params(&params);
   tri_msg_step m = make_step(0, N - 4, TRI_WANT_NONE, -1);
-  tri_task *t = pass(&m, &sampling);
+  tri_task *t = pass(&m, &params);
   assert_int_equal(t->result.n_tokens + t->result.n_logprobs, 0);
   tri_task_free(&t);
   for (uint32_t i = N - 4; i < N; i++) {
