@@ -9,9 +9,28 @@
 
 enum { MOST_LEVELS = TRI_ISA_COUNT + 4 };
 
+/* Under emulation every operation costs tens of times as much: TRIREME_BRIEF asks for fewer of the same kinds. */
+static inline bool test_brief(void) { return getenv("TRIREME_BRIEF") != NULL; }
+
+/* TRIREME_LEVELS, if set, names those that must run, as "portable avx2": a test on a CPU that is emulated for a level's
+ * sake must not pass because that level was skipped. */
+static inline void expect_levels(void) {
+  const char *want = getenv("TRIREME_LEVELS");
+  char here[128] = "";
+  for (int isa = 0; isa < TRI_ISA_COUNT; isa++) {
+    if (!tri_kernels_get((tri_isa)isa)) continue;
+    if (*here) strcat(here, " ");
+    strcat(here, tri_kernels_isa_name((tri_isa)isa));
+  }
+  if (!want || strcmp(want, here) == 0) return;
+  printf("levels \"%s\" run here, not \"%s\"\n", here, want);
+  exit(1);
+}
+
 /* Every table that this CPU can run, portable first; says on stdout which levels run and which are skipped. */
 static inline int all_levels(const tri_kernels **out) {
   int count = 0;
+  expect_levels();
   for (int isa = 0; isa < TRI_ISA_COUNT; isa++) {
     const tri_kernels *table = tri_kernels_get((tri_isa)isa);
     printf("level %-8s %s\n", tri_kernels_isa_name((tri_isa)isa), table ? "runs" : "SKIPPED (not on this machine)");
