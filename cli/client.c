@@ -24,7 +24,7 @@ struct tri_client {
 static void on_link(void *arg) {
   tri_client *c = arg;
   c->received = tri_link_recv(c->link, &c->in, &c->incoming, &c->receive_error);
-  if (c->received != TRI_E_AGAIN || tri_link_get_state(c->link) != TRI_LINK_CONNECTING) tri_loop_stop(c->loop);
+  tri_loop_stop(c->loop);
 }
 
 static void on_interrupt(void *arg) {

@@ -35,7 +35,7 @@ static void drop_pipeline(coordinator *c, const char *why, int64_t now_ms) {
   coordinator_fail_running(c, why);
   if (served) {
     c->retry_ms = 0;
-    c->retry_at_ms = now_ms;
+    c->retry_at_ms = now_ms + COORDINATOR_PROBE_MS; /* by then it is known who is still there */
   } else {
     c->retry_ms = c->retry_ms ? c->retry_ms * 2 : COORDINATOR_RETRY_MS;
     if (c->retry_ms > COORDINATOR_RETRY_MAX_MS) c->retry_ms = COORDINATOR_RETRY_MAX_MS;
@@ -187,7 +187,10 @@ static void on_result(coordinator *c, int index, const tri_msg_result *m, const 
 static void on_fault(coordinator *c, int index, const tri_msg_fault *m, int64_t now_ms) {
   char text[TRI_MAX_TEXT];
   const tri_worker *w = worker_at(c, index);
-  snprintf(text, sizeof text, "worker %s (stage %d): %.400s", w->hello.name, w->stage + 1, m->text);
+  int n = snprintf(text, sizeof text, "worker %s (stage %d): %.300s", w->hello.name, w->stage + 1, m->text);
+  uint32_t next = (uint32_t)w->stage + 1;
+  if (m->status == TRI_E_IO && next < c->pipeline.stages)
+    snprintf(text + n, sizeof text - (size_t)n, "; that is worker %s (stage %u)", worker_at(c, c->pipeline.worker[next])->hello.name, next + 1);
   TRI_WARN("%s", text);
   /* a broken link is most often the other end's death: then that is the cause to name */
   uint32_t epoch = c->pipeline.epoch;

@@ -67,6 +67,13 @@ static tri_task *step_task(worker *w, const tri_msg_step *m, const uint8_t *payl
   return t;
 }
 
+/* Slots are looked at here already, as a step may have to wait for its slot's Open; the rest is the runner's to check. */
+static bool has_slots(const worker *w, const tri_msg_step *m) {
+  for (uint32_t i = 0; i < m->n_runs; i++)
+    if (m->runs[i].slot >= w->assign.slots) return false;
+  return true;
+}
+
 static void drop_step(worker *w, const char *why) {
   w->dropped++;
   TRI_WARN("a step was dropped: %s", why);
@@ -89,6 +96,8 @@ static void read_upstream(void *arg) {
       drop_step(w, "it is no step");
     } else if (m->step.epoch != w->assign.epoch) {
       w->dropped++; /* on its way while the plan changed */
+    } else if (!has_slots(w, &m->step)) {
+      drop_step(w, "it names a slot that was not agreed");
     } else {
       tri_task *t = step_task(w, &m->step, in.payload, in.payload_len);
       if (!t) return;
@@ -135,11 +144,21 @@ static bool send_on(worker *w, tri_task *t) {
   return true;
 }
 
+/* A step that was refused began nothing: what belongs to it stays for the one that will. */
+static void give_opens_back(worker *w, const tri_task *t) {
+  size_t n = t->n_opens;
+  if (!n || w->n_opens + n > WORKER_OPENS) return;
+  memmove(&w->opens[n], w->opens, w->n_opens * sizeof *w->opens);
+  memcpy(w->opens, t->opens, n * sizeof *w->opens);
+  w->n_opens += n;
+}
+
 void worker_flow_done(worker *w, tri_task *t) {
   if (t->epoch != w->assign.epoch || t->status == TRI_E_CANCELLED) {
     tri_task_free(&t);
   } else if (t->status == TRI_E_PROTOCOL) {
     drop_step(w, t->err.text);
+    give_opens_back(w, t);
     tri_task_free(&t);
   } else if (t->status != TRI_OK) {
     worker_fault(w, t->status, "step %llu: %s", (unsigned long long)t->step.id, t->err.text);
