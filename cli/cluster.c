@@ -242,6 +242,14 @@ tri_status tri_cluster_wait(tri_cluster *c, tri_error *err) {
   return TRI_OK;
 }
 
+/* The processes would find the same, but only their log would say it. */
+static tri_status check_model(const char *path, tri_error *err) {
+  tri_model *model;
+  tri_status status = tri_model_open(&model, path, err);
+  if (status == TRI_OK) tri_model_close(&model);
+  return status;
+}
+
 static tri_status take_signals(tri_cluster *c, tri_error *err) {
   sigset_t set;
   sigemptyset(&set);
@@ -256,10 +264,12 @@ static tri_status take_signals(tri_cluster *c, tri_error *err) {
 tri_status tri_cluster_start(tri_cluster **out, const tri_cluster_options *o, tri_error *err) {
   if (o->workers < 1 || o->workers > TRI_CLUSTER_WORKERS)
     return tri_status_fail(err, TRI_E_INVALID, "%d workers: from 1 to %d are possible on one machine", o->workers, TRI_CLUSTER_WORKERS);
+  tri_status status = check_model(o->model_path, err);
+  if (status != TRI_OK) return status;
   tri_cluster *c = calloc(1, sizeof *c);
   if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   *c = (tri_cluster){.options = *o, .log_fd = -1, .ready_fd = -1, .signal_fd = -1};
-  tri_status status = take_signals(c, err);
+  status = take_signals(c, err);
   if (status == TRI_OK) status = find_programs(c, err);
   if (status == TRI_OK) status = make_folder(c, err);
   if (status == TRI_OK) status = make_keys(c, err);

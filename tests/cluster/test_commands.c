@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands as a user runs them, and that they leave nothing behind. */
+#include "tests/cluster/lab.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/clock.h"
+
+static char tmp[PATH_MAX]; /* $TMPDIR of this test: what is in it afterwards was left behind */
+
+static int make_tmp(void **state) {
+  (void)state;
+  snprintf(tmp, sizeof tmp, "/tmp/trireme-commands-XXXXXX");
+  return mkdtemp(tmp) && setenv("TMPDIR", tmp, 1) == 0 ? 0 : -1;
+}
+static int remove_tmp(void **state) {
+  (void)state;
+  return rmdir(tmp); /* fails if anything is left */
+}
+
+static int entries(void) {
+  int n = 0;
+  DIR *d = opendir(tmp);
+  assert_non_null(d);
+  for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
+  closedir(d);
+  return n;
+}
+
+/* Until no process of a cluster in our folder is left. */
+static void await_no_processes(void) {
+  int64_t until = tri_clock_ms() + LAB_WAIT_MS;
+  while (lab_count_processes(tmp) > 0) {
+    if (tri_clock_ms() > until) fail_msg("processes are left");
+    poll(NULL, 0, 5);
+  }
+}
+
+static json_t *run_json(const char *const *argv) {
+  tri_buf said = {0};
+  int code = lab_program(argv, &said);
+  json_error_t why;
+  json_t *doc = json_loads((char *)said.data, 0, &why);
+  if (code != 0 || !doc) fail_msg("exit code %d, %s: %s", code, why.text, (char *)said.data);
+  tri_buf_free(&said);
+  return doc;
+}
+
+static const char *text_of(const json_t *doc, const char *key) { return json_string_value(json_object_get(doc, key)); }
+
+static void local_shows_its_stages(void **state) {
+  (void)state;
+  tri_buf said = {0};
+  int code = lab_program((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "Once upon a time", "-n", "12", "--temp", "0", NULL}, &said);
+  assert_int_equal(code, 0);
+  char *text = (char *)said.data;
+  assert_ptr_equal(strstr(text, "Once upon a time"), text);
+  const char *parts[] = {"stage", "RSS MB", "ms per token", "bytes/hop", "w1 ", "w2 ", "w3 ", "emb 0-", " head", "prefill 6 tokens", "decode 12 tokens"};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    if (!strstr(text, parts[i])) fail_msg("no '%s' in: %s", parts[i], text);
+  tri_buf_free(&said);
+  assert_int_equal(entries(), 0);
+  assert_int_equal(lab_count_processes(tmp), 0);
+}
+
+/* The model is shared out: each of three workers holds about a third. And a seed gives the same text as one process. */
+static void local_as_json_counts_memory_and_bytes(void **state) {
+  (void)state;
+  json_t *doc = run_json((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "The king", "-n", "20", "--seed", "5", "--wire", "f32", "--json", NULL});
+  assert_string_equal(text_of(doc, "reason"), "length");
+  assert_int_equal(json_array_size(json_object_get(doc, "ids")), 20);
+  json_t *workers = json_object_get(json_object_get(doc, "cluster"), "workers"), *w;
+  size_t i;
+  json_int_t rows = json_integer_value(json_object_get(doc, "prompt_tokens")) + 19;
+  assert_int_equal(json_array_size(workers), 3);
+  json_array_foreach(workers, i, w) {
+    assert_int_equal(json_integer_value(json_object_get(w, "rows")), rows);
+    assert_true(json_integer_value(json_object_get(w, "stage_bytes")) > 1 << 20);
+    assert_true(json_integer_value(json_object_get(w, "rss_bytes")) > 1 << 20);
+    double hop = json_number_value(json_object_get(w, "bytes_per_token"));
+    if (i < 2) assert_true(hop > 512 * 4 && hop < 512 * 4 + 64); /* a row of 512 floats and its envelope */
+    else assert_true(hop > 0 && hop < 64);
+  }
+  tri_buf said = {0};
+  assert_int_equal(lab_program((const char *[]){"trireme", "run", "-m", LAB_MODEL, "-t", "1", "-p", "The king", "-n", "20", "--seed", "5", "--no-prompt", NULL}, &said), 0);
+  const char *text = text_of(doc, "text");
+  assert_memory_equal(said.data, text, strlen(text));
+  tri_buf_free(&said);
+  json_decref(doc);
+}
+
+static void submit_and_status_from_a_key_folder(void **state) {
+  (void)state;
+  char client[PATH_MAX], coordinator[PATH_MAX];
+  tri_buf said = {0};
+  tri_cluster *c = lab_start(2, 0, TRI_WIRE_INT8);
+  const char *endpoint = tri_cluster_endpoint(c);
+  snprintf(client, sizeof client, "%s/client", tri_cluster_dir(c));
+  snprintf(coordinator, sizeof coordinator, "%s/coordinator", tri_cluster_dir(c));
+  json_t *doc = run_json((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5", "--seed", "1", "--json", NULL});
+  assert_int_equal(json_integer_value(json_object_get(doc, "tokens")), 5);
+  json_decref(doc);
+  int code = lab_program((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5", "--detach", NULL}, &said);
+  assert_int_equal(code, 0);
+  assert_string_equal((char *)said.data, "job 2\n");
+  tri_client *watcher = lab_dial(c);
+  lab_await_status(watcher, "\"done\": 2");
+  tri_client_close(&watcher);
+  doc = run_json((const char *[]){"trireme", "status", "--coordinator", endpoint, "-k", client, "--json", NULL});
+  assert_string_equal(text_of(doc, "state"), "serving");
+  assert_int_equal(json_array_size(json_object_get(doc, "workers")), 2);
+  json_decref(doc);
+  tri_buf_clear(&said);
+  assert_int_equal(lab_program((const char *[]){"trireme", "status", "--coordinator", endpoint, "-k", client, NULL}, &said), 0);
+  assert_non_null(strstr((char *)said.data, ": serving"));
+  assert_non_null(strstr((char *)said.data, "story-bitnet.gguf, 12 layers"));
+  tri_buf_clear(&said);
+  assert_int_equal(lab_program((const char *[]){"trireme", "keys", "-k", coordinator, NULL}, &said), 0);
+  assert_non_null(strstr((char *)said.data, "worker  w2"));
+  tri_buf_clear(&said);
+  assert_int_equal(lab_program((const char *[]){"trireme", "keygen", "-o", client, NULL}, &said), 2); /* never over a key that is there */
+  assert_non_null(strstr((char *)said.data, "secret.key"));
+  tri_buf_free(&said);
+  tri_cluster_stop(&c);
+}
+
+/* Until the text begins to come. */
+static pid_t start_long_local(int *fd) {
+  char byte;
+  pid_t pid = lab_spawn((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "Once", "-n", "1000", "--ignore-eos", NULL}, fd);
+  struct pollfd p = {.fd = *fd, .events = POLLIN};
+  assert_int_equal(poll(&p, 1, LAB_WAIT_MS), 1);
+  assert_int_equal(read(*fd, &byte, 1), 1);
+  return pid;
+}
+
+static void an_interrupted_local_cleans_up(void **state) {
+  (void)state;
+  const int signals[] = {SIGINT, SIGTERM};
+  for (int i = 0; i < 2; i++) {
+    tri_buf said = {0};
+    int fd;
+    pid_t pid = start_long_local(&fd);
+    kill(pid, signals[i]);
+    assert_int_equal(lab_finish(pid, fd, &said), -1); /* ended by the signal, after the clean-up */
+    assert_int_equal(entries(), 0);
+    assert_int_equal(lab_count_processes(tmp), 0);
+    tri_buf_free(&said);
+  }
+}
+
+static int remove_tree(void) {
+  char command[PATH_MAX + 32];
+  snprintf(command, sizeof command, "rm -rf %s/trireme-*", tmp);
+  return system(command);
+}
+
+static void a_killed_local_takes_its_processes_along(void **state) {
+  (void)state;
+  tri_buf said = {0};
+  int fd;
+  pid_t pid = start_long_local(&fd);
+  assert_int_equal(lab_count_processes(tmp), 4);
+  kill(pid, SIGKILL);
+  assert_int_equal(lab_finish(pid, fd, &said), -1);
+  await_no_processes();
+  assert_int_equal(remove_tree(), 0); /* nobody is left who could */
+  tri_buf_free(&said);
+}
+
+static void what_cannot_start_says_why(void **state) {
+  (void)state;
+  static const struct { const char *argv[12]; int code; const char *part; } cases[] = {
+      {{"trireme", "local", "-m", "/nonexistent.gguf", "-p", "x"}, 3, "/nonexistent.gguf"},
+      {{"trireme", "local", "-p", "x"}, 2, "a model is needed"},
+      {{"trireme", "local", "-m", LAB_MODEL, "-p", "x", "--memory", "1M"}, 1, "the model does not fit"},
+      {{"trireme", "local", "-m", LAB_MODEL, "-p", "x", "--workers", "99"}, 2, "between 1 and 64"},
+      {{"trireme", "local", "-m", LAB_MODEL, "-p", "x", "--wire", "int3"}, 2, "int3"},
+      {{"trireme", "local", "-m", LAB_MODEL, "-p", ""}, 0, "tokens/s"},
+      {{"trireme", "submit", "-p", "x"}, 2, "a coordinator and a key are needed"},
+      {{"trireme", "keys", "-k", "/nonexistent", "--allow", "/nonexistent/public.key"}, 3, "/nonexistent/public.key"},
+      {{"trireme-worker", "-m", LAB_MODEL}, 2, "--coordinator ENDPOINT is needed"},
+      {{"trireme-coordinator", "-m", LAB_MODEL, "--key", "/nonexistent"}, 3, "/nonexistent"},
+      {{"trireme-coordinator", "--modle", LAB_MODEL}, 2, "did you mean --model"},
+      {{"trireme-worker", "--help"}, 0, "Usage: trireme-worker"},
+      {{"trireme-coordinator", "--help"}, 0, "Usage: trireme-coordinator"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    tri_buf said = {0};
+    int code = lab_program(cases[i].argv, &said);
+    if (code != cases[i].code || !strstr((char *)said.data, cases[i].part))
+      fail_msg("%s %s …: exit code %d, not %d, or no '%s' in: %s", cases[i].argv[0], cases[i].argv[1], code, cases[i].code, cases[i].part, (char *)said.data);
+    tri_buf_free(&said);
+  }
+  assert_int_equal(entries(), 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(local_shows_its_stages),
+      cmocka_unit_test(local_as_json_counts_memory_and_bytes),
+      cmocka_unit_test(submit_and_status_from_a_key_folder),
+      cmocka_unit_test(an_interrupted_local_cleans_up),
+      cmocka_unit_test(a_killed_local_takes_its_processes_along),
+      cmocka_unit_test(what_cannot_start_says_why),
+  };
+  return cmocka_run_group_tests(tests, make_tmp, remove_tmp);
+}
