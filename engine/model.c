@@ -144,7 +144,7 @@ static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
     size_t rows, cols;
     tri_shape_linear(s, (tri_linear)i, &rows, &cols);
     snprintf(name, sizeof name, "blk.%d.%s.weight", layer, linear_names[i]);
-    const tri_gguf_tensor *t;
+    const tri_gguf_tensor *t = NULL;
     status = need_tensor(m, name, rows, cols, TYPES(ternary_types), &t, err);
     if (status == TRI_OK) status = tri_ternary_open(&m->layers[layer].linear[i], m->gguf, t, NULL, 0, err);
   }
