@@ -47,7 +47,7 @@ static void multiply(const step *st, const tri_packed *w, size_t first, size_t l
     size_t end = b + tile < last ? b + tile : last;
     for (size_t p = 0; p < tri_panel_count(st->n); p++) {
       size_t row0 = tri_panel_first(st->n, p), rows = tri_panel_first(st->n, p + 1) - row0;
-      s->k->i2s_gemm(w->w.data, w->k, (int8_t *)s->acts.q.data + row0 * kpad, rows, b, end, (int32_t *)(void *)(y + row0 * ld), ld);
+      s->k->gemm[TRI_FORM_I2S](w->w.data, w->k, (int8_t *)s->acts.q.data + row0 * kpad, rows, b, end, (int32_t *)(void *)(y + row0 * ld), ld);
       for (size_t r = row0; r < row0 + rows; r++)
         s->k->dequant(y + r * ld + b * TRI_BLOCK_ROWS, (end - b) * TRI_BLOCK_ROWS, s->acts.sum[r], s->acts.s[r], w->scale);
     }

@@ -10,6 +10,7 @@ enum {
   TRI_CPU_AVX512 = 1 << 2, /* F, BW, VL, DQ, VNNI */
   TRI_CPU_NEON = 1 << 3,
   TRI_CPU_DOTPROD = 1 << 4,
+  TRI_CPU_VBMI = 1 << 5, /* AVX-512 VBMI; only with TRI_CPU_AVX512 */
 };
 
 unsigned tri_cpu_features(void);

@@ -49,6 +49,16 @@ typedef enum tri_ftype { TRI_F32, TRI_F16, TRI_BF16 } tri_ftype;
 
 static inline size_t tri_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
+/* Run-time forms of a ternary matrix: R16 above, and others that hold the same weights and give the same results, in
+ * fewer bytes or for other instructions. Their layouts, packing and sizes: form.h. */
+typedef enum tri_form {
+  TRI_FORM_I2S, /* R16, 2 bits a weight */
+  TRI_FORM_TL1, /* lookups of two weights, 2 bits */
+  TRI_FORM_TL2, /* lookups of three weights, 1.67 bits */
+  TRI_FORM_T5,  /* five weights a byte, 1.6 bits */
+  TRI_FORM_COUNT
+} tri_form;
+
 /* Bytes of an [m, k] ternary matrix in R16. */
 static inline size_t tri_i2s_bytes(size_t m, size_t k) {
   return tri_round_up(m, TRI_BLOCK_ROWS) * tri_round_up(k, TRI_K_ALIGN) / 4;
@@ -62,6 +72,15 @@ typedef struct tri_q8 {
   const float *d;
   size_t m, k;
 } tri_q8;
+
+/* y[row * ldy + i] = sum_k code(w[i], k) * q[row][k] for the weight rows i in row blocks [block_first, block_last) and
+ * rows of one panel, 1 <= rows <= TRI_PANEL_ROWS; code = trit + 1 whatever the form, so the caller subtracts the row's
+ * sum (dequant does). w is the whole matrix in the function's form, 64-byte aligned; R16 must be free of code 3. y is
+ * written for padding rows too, so ldy >= block_last * 16. The work streams w from the first block to the last: give
+ * each thread one contiguous range of blocks. What doesn't depend on the weight rows (lookup tables, for TL1 and TL2) is
+ * made anew in each call, on the stack (20 KB): don't call it block by block. */
+typedef void tri_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
+                      size_t block_last, int32_t *y, size_t ldy);
 
 typedef struct tri_kernels {
   tri_isa isa;
@@ -77,13 +96,10 @@ typedef struct tri_kernels {
 
   /* --- ternary matrix --- */
 
-  /* y[row * ldy + i] = sum_k code(w[i], k) * q[row][k] for the weight rows i in row blocks
-   * [block_first, block_last) and rows of one panel, 1 <= rows <= TRI_PANEL_ROWS. Codes, not trits: the caller
-   * subtracts the row's sum (dequant does). w is the whole matrix in R16, 64-byte aligned and free of code 3; y is
-   * written for padding rows too, so ldy >= block_last * 16. The work streams w once from the first block to the
-   * last: give each thread one contiguous range of blocks. */
-  void (*i2s_gemm)(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first, size_t block_last,
-                   int32_t *y, size_t ldy);
+  /* The product of a matrix in each run-time form: tri_gemm above. NULL where the level has nothing for the form that
+   * could be faster than gemm[TRI_FORM_I2S], which is always there, as all are on the portable level. Which form is the
+   * fastest depends on the machine, the shape, the threads and the rows: measure. */
+  tri_gemm *gemm[TRI_FORM_COUNT];
 
   /* In place, y int32 -> float: y[i] = (float)(y[i] - sum) / s * scale for n values. Alignment: 4. */
   void (*dequant)(void *y, size_t n, int32_t sum, float s, float scale);
@@ -97,7 +113,7 @@ typedef struct tri_kernels {
 
   /* y[row * ldy + i] = sum over groups g ascending of (float)(sum_j w*q) * (w.d * dx[row][g]), in float32, for row
    * blocks [block_first, block_last). dx is [rows, k/32]. 1 <= rows <= TRI_PANEL_ROWS. Panel values are -127..127 (as
-   * quant_row_q8 makes them); weights of -128 are harmless. w->q is 64-byte aligned. ldy as in i2s_gemm. */
+   * quant_row_q8 makes them); weights of -128 are harmless. w->q is 64-byte aligned. ldy as in tri_gemm. */
   void (*q8_gemm)(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
                   size_t block_last, float *y, size_t ldy);
 

@@ -6,10 +6,8 @@
 extern const tri_kernels tri_float_neon_table, tri_float_neon_table_dotprod;
 
 /* Contracts in kernels.h. */
-void tri_i2s_neon_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
-                       size_t block_last, int32_t *y, size_t ldy);
-void tri_i2s_dotprod_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
-                          size_t block_last, int32_t *y, size_t ldy);
+tri_gemm tri_i2s_neon_gemm, tri_i2s_dotprod_gemm;
+tri_gemm tri_lut_neon_tl1, tri_lut_neon_tl2;
 void tri_q8_neon_gemm(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
                       size_t block_last, float *y, size_t ldy);
 void tri_q8_dotprod_gemm(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,

@@ -33,7 +33,9 @@ INLINE void v_store_f16(void *y, v16 a) {
 const tri_kernels tri_float_neon_table = {
     .isa = TRI_ISA_NEON,
     .name = "neon",
-    .i2s_gemm = tri_i2s_neon_gemm,
+    .gemm = {[TRI_FORM_I2S] = tri_i2s_neon_gemm,
+             [TRI_FORM_TL1] = tri_lut_neon_tl1,
+             [TRI_FORM_TL2] = tri_lut_neon_tl2},
     .q8_gemm = tri_q8_neon_gemm,
     FLOAT_OPS,
 };
@@ -41,7 +43,9 @@ const tri_kernels tri_float_neon_table = {
 const tri_kernels tri_float_neon_table_dotprod = {
     .isa = TRI_ISA_DOTPROD,
     .name = "dotprod",
-    .i2s_gemm = tri_i2s_dotprod_gemm,
+    .gemm = {[TRI_FORM_I2S] = tri_i2s_dotprod_gemm,
+             [TRI_FORM_TL1] = tri_lut_neon_tl1,
+             [TRI_FORM_TL2] = tri_lut_neon_tl2},
     .q8_gemm = tri_q8_dotprod_gemm,
     FLOAT_OPS,
 };

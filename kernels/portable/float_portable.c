@@ -33,7 +33,10 @@ static inline void v_store_f16(void *y, v16 a) {
 const tri_kernels tri_float_portable_table = {
     .isa = TRI_ISA_PORTABLE,
     .name = "portable",
-    .i2s_gemm = tri_i2s_portable_gemm,
+    .gemm = {[TRI_FORM_I2S] = tri_i2s_portable_gemm,
+             [TRI_FORM_TL1] = tri_form_portable_tl1,
+             [TRI_FORM_TL2] = tri_form_portable_tl2,
+             [TRI_FORM_T5] = tri_form_portable_t5},
     .q8_gemm = tri_q8_portable_gemm,
     FLOAT_OPS,
 };

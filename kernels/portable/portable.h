@@ -4,8 +4,8 @@
 #include "kernels/kernels.h"
 
 /* The specification of the matrix products: plain scalar code. Contracts in kernels.h. */
-void tri_i2s_portable_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
-                           size_t block_last, int32_t *y, size_t ldy);
+tri_gemm tri_i2s_portable_gemm;
+tri_gemm tri_form_portable_tl1, tri_form_portable_tl2, tri_form_portable_t5;
 void tri_q8_portable_gemm(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
                           size_t block_last, float *y, size_t ldy);
 

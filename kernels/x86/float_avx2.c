@@ -24,7 +24,9 @@ INLINE void v_store_f16(void *y, v16 a) {
 const tri_kernels tri_float_avx2_table = {
     .isa = TRI_ISA_AVX2,
     .name = "avx2",
-    .i2s_gemm = tri_i2s_avx2_gemm,
+    .gemm = {[TRI_FORM_I2S] = tri_i2s_avx2_gemm,
+             [TRI_FORM_TL1] = tri_lut_avx2_tl1,
+             [TRI_FORM_TL2] = tri_lut_avx2_tl2},
     .q8_gemm = tri_q8_avx2_gemm,
     FLOAT_OPS,
 };
@@ -32,7 +34,9 @@ const tri_kernels tri_float_avx2_table = {
 const tri_kernels tri_float_avx2_table_avxvnni = {
     .isa = TRI_ISA_AVXVNNI,
     .name = "avxvnni",
-    .i2s_gemm = tri_i2s_avxvnni_gemm,
+    .gemm = {[TRI_FORM_I2S] = tri_i2s_avxvnni_gemm,
+             [TRI_FORM_TL1] = tri_lut_avx2_tl1,
+             [TRI_FORM_TL2] = tri_lut_avx2_tl2},
     .q8_gemm = tri_q8_avxvnni_gemm,
     FLOAT_OPS,
 };

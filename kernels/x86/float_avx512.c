@@ -19,7 +19,20 @@ INLINE void v_store_f16(void *y, v16 a) {
 const tri_kernels tri_float_avx512_table = {
     .isa = TRI_ISA_AVX512,
     .name = "avx512",
-    .i2s_gemm = tri_i2s_avx512_gemm,
+    .gemm = {[TRI_FORM_I2S] = tri_i2s_avx512_gemm,
+             [TRI_FORM_TL1] = tri_lut_avx512_tl1,
+             [TRI_FORM_TL2] = tri_lut_avx512_tl2},
+    .q8_gemm = tri_q8_avx512_gemm,
+    FLOAT_OPS,
+};
+
+const tri_kernels tri_float_avx512_table_vbmi = {
+    .isa = TRI_ISA_AVX512,
+    .name = "avx512",
+    .gemm = {[TRI_FORM_I2S] = tri_i2s_avx512_gemm,
+             [TRI_FORM_TL1] = tri_lut_avx512_tl1,
+             [TRI_FORM_TL2] = tri_lut_avx512_tl2,
+             [TRI_FORM_T5] = tri_t5_avx512_gemm},
     .q8_gemm = tri_q8_avx512_gemm,
     FLOAT_OPS,
 };
@@ -27,7 +40,9 @@ const tri_kernels tri_float_avx512_table = {
 const tri_kernels tri_float_avx512_table_vnni256 = {
     .isa = TRI_ISA_AVXVNNI,
     .name = "vnni256",
-    .i2s_gemm = tri_i2s_vnni256_gemm,
+    .gemm = {[TRI_FORM_I2S] = tri_i2s_vnni256_gemm,
+             [TRI_FORM_TL1] = tri_lut_avx2_tl1,
+             [TRI_FORM_TL2] = tri_lut_avx2_tl2},
     .q8_gemm = tri_q8_vnni256_gemm,
     FLOAT_OPS,
 };

@@ -6,7 +6,8 @@ const tri_kernels *tri_levels_table(tri_isa isa) {
   switch (isa) {
   case TRI_ISA_AVX2: return &tri_float_avx2_table;
   case TRI_ISA_AVXVNNI: return &tri_float_avx2_table_avxvnni;
-  case TRI_ISA_AVX512: return &tri_float_avx512_table;
+  case TRI_ISA_AVX512: /* one level: VBMI adds a form, and changes no result */
+    return tri_cpu_features() & TRI_CPU_VBMI ? &tri_float_avx512_table_vbmi : &tri_float_avx512_table;
   default: return NULL;
   }
 }

@@ -34,7 +34,7 @@ static void run(const tri_kernels *t, const vector *v, const uint8_t *w, float s
     int32_t sum[TRI_PANEL_ROWS];
     for (size_t r = 0; r < here; r++)
       s[r] = t->quant_row(x + (first + r) * v->k, v->k, panel + 4 * r, here, &sum[r]);
-    t->i2s_gemm(w, v->k, panel, here, 0, width / 16, sums, width);
+    t->gemm[TRI_FORM_I2S](w, v->k, panel, here, 0, width / 16, sums, width);
     for (size_t r = 0; r < here; r++) {
       t->dequant(sums + r * width, v->m, sum[r], s[r], scale);
       memcpy(y + (first + r) * v->m, sums + r * width, v->m * 4);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Every level's i2s_gemm against plain sums over trits, bit for bit. */
+/* Every level's products in every form against plain sums over trits, bit for bit. */
+#include "kernels/form.h"
 #include "tests/kernels/levels.h"
 
 static const tri_kernels *levels[MOST_LEVELS];
@@ -10,7 +11,7 @@ typedef enum { RANDOM, ALL_MINUS, ALL_PLUS_LOW, ALL_PLUS_HIGH, FILLS } fill;
 
 typedef struct matrix {
   size_t m, k, kpad, blocks;
-  uint8_t *w;    /* R16 */
+  uint8_t *w[TRI_FORM_COUNT];
   int8_t *codes; /* [blocks * 16, kpad], unpacked once so that the plain sums are quick */
 } matrix;
 
@@ -19,8 +20,12 @@ static void matrix_make(matrix *a, size_t m, size_t k, fill how, uint64_t *seed)
   int8_t *trits = bytes_alloc(m * k);
   for (size_t i = 0; i < m * k; i++)
     trits[i] = how == RANDOM ? (int8_t)((int)(test_random(seed) % 3) - 1) : how == ALL_MINUS ? -1 : 1;
-  a->w = lines_alloc(tri_i2s_bytes(m, k));
-  tri_i2s_from_trits(trits, m, k, a->w);
+  for (int f = 0; f < TRI_FORM_COUNT; f++) {
+    size_t block = tri_form_bytes((tri_form)f, TRI_BLOCK_ROWS, k);
+    a->w[f] = lines_alloc(a->blocks * block);
+    for (size_t b = 0; b < a->blocks; b++)
+      tri_form_pack((tri_form)f, trits + b * 16 * k, b + 1 < a->blocks ? 16 : m - b * 16, k, a->w[f] + b * block);
+  }
   a->codes = bytes_alloc(a->blocks * 16 * a->kpad);
   memset(a->codes, 1, a->blocks * 16 * a->kpad);
   for (size_t r = 0; r < m; r++)
@@ -28,7 +33,10 @@ static void matrix_make(matrix *a, size_t m, size_t k, fill how, uint64_t *seed)
   free(trits);
 }
 
-static void matrix_drop(matrix *a) { free(a->w), free(a->codes); }
+static void matrix_drop(matrix *a) {
+  for (int f = 0; f < TRI_FORM_COUNT; f++) free(a->w[f]);
+  free(a->codes);
+}
 
 static void panel_fill(int8_t *rows_q, int8_t *panel, size_t rows, const matrix *a, fill how, uint64_t *seed) {
   memset(rows_q, 0, rows * a->kpad);
@@ -49,24 +57,40 @@ static void plain_product(const matrix *a, const int8_t *q, size_t rows, int32_t
     }
 }
 
-/* All levels on one product, whole and in a split; nothing outside [block_first, block_last) may be touched. */
+typedef struct product {
+  const matrix *a;
+  size_t rows, ldy;
+  int8_t *panel;
+  int32_t *want, *got;
+  fill how;
+} product;
+
+/* One function, in two parts; nothing outside [block_first, block_last) may be touched. */
+static void check_one(const product *p, const tri_kernels *level, int form) {
+  const matrix *a = p->a;
+  size_t width = a->blocks * 16, cut = a->blocks / 2, rows = p->rows;
+  memset(p->got, 0x77, rows * p->ldy * 4);
+  level->gemm[form](a->w[form], a->k, p->panel, rows, cut, a->blocks, p->got, p->ldy);
+  for (size_t i = 0; i < rows * p->ldy; i++)
+    if (i % p->ldy < cut * 16 || i % p->ldy >= width) assert_int_equal(p->got[i], 0x77777777);
+  level->gemm[form](a->w[form], a->k, p->panel, rows, 0, cut, p->got, p->ldy);
+  for (size_t r = 0; r < rows; r++)
+    if (memcmp(p->got + r * p->ldy, p->want + r * width, width * 4))
+      fail_msg("%s %s differs: [%zu, %zu], row %zu of %zu, fill %d", level->name, tri_form_name((tri_form)form), a->m, a->k,
+               r, rows, (int)p->how);
+}
+
+/* All levels and forms on one product. */
 static void check(const matrix *a, size_t rows, fill how, uint64_t *seed) {
-  size_t width = a->blocks * 16, ldy = width + 5, cut = a->blocks / 2;
-  int8_t *q = bytes_alloc(rows * a->kpad), *panel = lines_alloc(rows * a->kpad);
-  int32_t *want = bytes_alloc(rows * width * 4), *got = bytes_alloc(rows * ldy * 4);
-  panel_fill(q, panel, rows, a, how, seed);
-  plain_product(a, q, rows, want);
-  for (int l = 0; l < level_count; l++) {
-    memset(got, 0x77, rows * ldy * 4);
-    levels[l]->i2s_gemm(a->w, a->k, panel, rows, cut, a->blocks, got, ldy);
-    for (size_t i = 0; i < rows * ldy; i++)
-      if (i % ldy < cut * 16 || i % ldy >= width) assert_int_equal(got[i], 0x77777777);
-    levels[l]->i2s_gemm(a->w, a->k, panel, rows, 0, cut, got, ldy);
-    for (size_t r = 0; r < rows; r++)
-      if (memcmp(got + r * ldy, want + r * width, width * 4))
-        fail_msg("%s differs: [%zu, %zu], row %zu of %zu, fill %d", levels[l]->name, a->m, a->k, r, rows, (int)how);
-  }
-  free(q), free(panel), free(want), free(got);
+  size_t width = a->blocks * 16, ldy = width + 5;
+  int8_t *q = bytes_alloc(rows * a->kpad);
+  product p = {a, rows, ldy, lines_alloc(rows * a->kpad), bytes_alloc(rows * width * 4), bytes_alloc(rows * ldy * 4), how};
+  panel_fill(q, p.panel, rows, a, how, seed);
+  plain_product(a, q, rows, p.want);
+  for (int l = 0; l < level_count; l++)
+    for (int f = 0; f < TRI_FORM_COUNT; f++)
+      if (levels[l]->gemm[f]) check_one(&p, levels[l], f);
+  free(q), free(p.panel), free(p.want), free(p.got);
 }
 
 static void every_row_count(void **state) {
@@ -95,7 +119,7 @@ static void every_height(void **state) {
 static void real_widths(void **state) {
   (void)state;
   uint64_t seed = test_seed();
-  static const size_t ks[] = {2560, 6912, 3200, 8640, 4096, 14336};
+  static const size_t ks[] = {2560, 6912, 640, 3200, 8640, 4096, 14336, 1024, 3072, 9216};
   static const size_t rows[] = {1, 2, 3, 4, 5, 8, 13, 24};
   for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
     matrix a;

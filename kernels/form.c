@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/form.h"
+
+#include <string.h>
+#include "kernels/i2s.h"
+
+enum {
+  LINE = 64,
+  PART = 16,     /* one index of each of 16 rows */
+  INDICES = 32,  /* in a group of TL1 and TL2 */
+  MOST_COLS = 96 /* in a group of any form but I2S */
+};
+
+/* --- codes of a few weights --- */
+
+/* n weights as digits around zero of base 3, the first one the highest */
+static int balanced(const int8_t *w, size_t n) {
+  int sum = 0;
+  for (size_t i = 0; i < n; i++) sum = 3 * sum + w[i];
+  return sum;
+}
+
+/* the weight `up` digits above the lowest of a balanced sum */
+static int8_t digit(int sum, size_t up) {
+  int code = sum + 13; /* 111 in base 3: digits become 0 to 2 */
+  for (; up; up--) code /= 3;
+  return (int8_t)(code % 3 - 1);
+}
+
+static uint8_t t5_byte(const int8_t *w) {
+  unsigned r = (unsigned)(w[0] + 3 * w[4] + 9 * w[8] + 27 * w[12] + 40), high = (unsigned)(w[16] + 1);
+  return (uint8_t)(r < 64 ? r + 64 * high : 192 + 3 * (r - 64) + high);
+}
+
+static int8_t t5_trit(uint8_t byte, size_t p) {
+  unsigned rest = byte - 192u, r = byte < 192 ? byte % 64 : 64 + rest / 3, high = byte < 192 ? byte / 64 : rest % 3;
+  if (p == 4) return (int8_t)((int)high - 1);
+  for (; p; p--) r /= 3;
+  return (int8_t)((int)(r % 3) - 1);
+}
+
+/* --- one group of columns of one row: w is its weights, padded; to is row 0's first byte of the group --- */
+
+/* where row 0 has index n of a group */
+static size_t nibble_byte(size_t n) { return n / 8 * LINE + n % 4 * PART; }
+static unsigned nibble_shift(size_t n) { return n / 4 % 2 * 4; }
+
+static void pack_tl1(const int8_t *w, size_t i, uint8_t *to) {
+  for (size_t n = 0; n < INDICES; n++)
+    to[nibble_byte(n) + i] |= (uint8_t)((balanced(w + 2 * n, 2) + 4) << nibble_shift(n));
+}
+
+static void pack_tl2(const int8_t *w, size_t i, uint8_t *to) {
+  for (size_t n = 0; n < INDICES; n++) {
+    int sum = balanced(w + 3 * n, 3);
+    to[nibble_byte(n) + i] |= (uint8_t)((sum < 0 ? -sum : sum) << nibble_shift(n));
+    to[4 * LINE + n % 4 * PART + i] |= (uint8_t)((sum < 0) << n / 4);
+  }
+}
+
+static void pack_t5(const int8_t *w, size_t i, uint8_t *to) {
+  for (size_t j = 0; j < 4; j++) to[4 * i + j] = t5_byte(w + j);
+}
+
+static int8_t tl1_at(const uint8_t *from, size_t i, size_t c) {
+  return digit((from[nibble_byte(c / 2) + i] >> nibble_shift(c / 2) & 15) - 4, 1 - c % 2);
+}
+
+static int8_t tl2_at(const uint8_t *from, size_t i, size_t c) {
+  size_t n = c / 3;
+  int sum = from[nibble_byte(n) + i] >> nibble_shift(n) & 15;
+  if (from[4 * LINE + n % 4 * PART + i] >> n / 4 & 1) sum = -sum;
+  return digit(sum, 2 - c % 3);
+}
+
+static int8_t t5_at(const uint8_t *from, size_t i, size_t c) { return t5_trit(from[4 * i + c % 4], c / 4); }
+
+/* --- the forms --- */
+
+static const struct {
+  const char *name;
+  size_t cols, bytes; /* of a group */
+  void (*pack)(const int8_t *w, size_t i, uint8_t *to);
+  int8_t (*at)(const uint8_t *from, size_t i, size_t c);
+} forms[TRI_FORM_COUNT] = {
+    [TRI_FORM_I2S] = {"i2s", TRI_K_ALIGN, 8 * LINE, NULL, NULL}, /* i2s.c packs it */
+    [TRI_FORM_TL1] = {"tl1", 64, 4 * LINE, pack_tl1, tl1_at},
+    [TRI_FORM_TL2] = {"tl2", 96, 5 * LINE, pack_tl2, tl2_at},
+    [TRI_FORM_T5] = {"t5", 20, LINE, pack_t5, t5_at},
+};
+
+const char *tri_form_name(tri_form form) { return forms[form].name; }
+
+static size_t groups(tri_form form, size_t k) { return tri_round_up(k, forms[form].cols) / forms[form].cols; }
+
+size_t tri_form_bytes(tri_form form, size_t m, size_t k) {
+  return tri_round_up(m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS * groups(form, k) * forms[form].bytes;
+}
+
+void tri_form_pack(tri_form form, const int8_t *trits, size_t rows, size_t k, uint8_t *block) {
+  if (form == TRI_FORM_I2S) {
+    tri_i2s_from_trits(trits, rows, k, block);
+    return;
+  }
+  size_t cols = forms[form].cols;
+  memset(block, 0, tri_form_bytes(form, TRI_BLOCK_ROWS, k));
+  for (size_t g = 0; g < groups(form, k); g++, block += forms[form].bytes)
+    for (size_t i = 0; i < TRI_BLOCK_ROWS; i++) {
+      size_t here = i >= rows ? 0 : k - g * cols < cols ? k - g * cols : cols;
+      int8_t padded[MOST_COLS] = {0};
+      const int8_t *w = here == cols ? trits + i * k + g * cols : padded;
+      if (here && here < cols) memcpy(padded, trits + i * k + g * cols, here);
+      forms[form].pack(w, i, block);
+    }
+}
+
+void tri_form_column(tri_form form, const uint8_t *block, size_t k, size_t col, int8_t *trits) {
+  size_t cols = forms[form].cols;
+  for (size_t i = 0; i < TRI_BLOCK_ROWS; i++)
+    trits[i] = form == TRI_FORM_I2S ? (int8_t)tri_i2s_at(block, k, i, col)
+                                    : forms[form].at(block + col / cols * forms[form].bytes, i, col % cols);
+}
