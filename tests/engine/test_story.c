@@ -50,7 +50,7 @@ static void assert_encodes(const json_t *item, bool bos) {
   tri_ids got = {0};
   if (bos) assert_int_equal(tri_ids_push(&got, tri_tokenizer_bos(tokenizer)), TRI_OK);
   assert_ok(tri_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text), true, &got, &err), err);
-  if (got.len != n || memcmp(got.data, want, n * sizeof *want) != 0) fail_msg("other ids for '%s'", json_string_value(text));
+  if (got.len != n || (n && memcmp(got.data, want, n * sizeof *want) != 0)) fail_msg("other ids for '%s'", json_string_value(text));
   tri_ids_free(&got);
   free(want);
 }
