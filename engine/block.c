@@ -40,14 +40,14 @@ static void quantise_rows(const step *st, const float *src, size_t ld, size_t k,
 /* y[r * ld + i] = matrix row i . activation row r, for this matrix's row blocks [first, last). */
 static void multiply(const step *st, const tri_packed *w, size_t first, size_t last, float *y, size_t ld) {
   tri_stage *s = st->s;
-  size_t kpad = tri_round_up(w->k, TRI_K_ALIGN), tile = TILE_BYTES / (TRI_BLOCK_ROWS * kpad / 4);
+  size_t kpad = tri_round_up(w->k, TRI_K_ALIGN), tile = TILE_BYTES / tri_form_bytes(w->form, TRI_BLOCK_ROWS, w->k);
   if (tile < 1) tile = 1;
   if (st->n <= TRI_PANEL_ROWS) tile = last - first; /* one panel: nothing passes twice */
   for (size_t b = first; b < last; b += tile) {
     size_t end = b + tile < last ? b + tile : last;
     for (size_t p = 0; p < tri_panel_count(st->n); p++) {
       size_t row0 = tri_panel_first(st->n, p), rows = tri_panel_first(st->n, p + 1) - row0;
-      s->k->gemm[TRI_FORM_I2S](w->w.data, w->k, (int8_t *)s->acts.q.data + row0 * kpad, rows, b, end, (int32_t *)(void *)(y + row0 * ld), ld);
+      s->k->gemm[w->form](w->w.data, w->k, (int8_t *)s->acts.q.data + row0 * kpad, rows, b, end, (int32_t *)(void *)(y + row0 * ld), ld);
       for (size_t r = row0; r < row0 + rows; r++)
         s->k->dequant(y + r * ld + b * TRI_BLOCK_ROWS, (end - b) * TRI_BLOCK_ROWS, s->acts.sum[r], s->acts.s[r], w->scale);
     }

@@ -39,11 +39,12 @@ tri_status tri_single_open(tri_single *out, const char *path, const tri_single_o
   if (!(s.kernels = tri_kernels_pick(why, sizeof why))) return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s", why);
   tri_status status = tri_model_open(&s.model, path, err);
   if (status == TRI_OK) status = tri_pool_create(&s.pool, o->threads ? o->threads : tri_single_cores(), err);
+  if (status == TRI_OK) status = tri_tune_choose(&s.tune, tri_model_shape(s.model), s.kernels, s.pool, err);
   if (status == TRI_OK) {
     const tri_shape *shape = tri_model_shape(s.model);
     tri_stage_spec spec = {.first = 0, .last = shape->n_layers, .embed = true, .head = true, .slots = o->slots ? o->slots : 1,
                            .context = o->context && o->context < shape->context ? o->context : shape->context,
-                           .max_rows = o->max_rows ? o->max_rows : 256, .kv_type = o->kv_type};
+                           .max_rows = o->max_rows ? o->max_rows : 256, .kv_type = o->kv_type, .tune = &s.tune};
     status = tri_stage_open(&s.stage, s.model, s.kernels, s.pool, &spec, o->progress, o->progress_arg, err);
     s.hidden = malloc((size_t)spec.max_rows * (size_t)shape->d * sizeof *s.hidden);
     s.rows = malloc((size_t)spec.max_rows * sizeof *s.rows);

@@ -23,6 +23,7 @@ typedef struct tri_single {
   tri_stage *stage;
   float *hidden;  /* [max_rows, d] */
   tri_row *rows;  /* [max_rows] */
+  tri_tune tune;  /* how its matrices are held, and why */
 } tri_single;
 
 TRI_MUST_CHECK tri_status tri_single_open(tri_single *out, const char *path, const tri_single_options *o, tri_error *err);

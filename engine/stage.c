@@ -14,7 +14,7 @@
 typedef struct pack_job {
   const tri_ternary *from;
   tri_packed *out;
-  int8_t *trits; /* TRI_TERNARY_ROWS rows for each thread; NULL for I2_S, which needs none */
+  int8_t *trits; /* TRI_TERNARY_ROWS rows for each thread; NULL from I2_S to R16, which needs none */
   _Atomic bool bad;
 } pack_job;
 
@@ -29,6 +29,14 @@ static void pack_codes_fn(void *arg, int thread, int threads) {
   tri_i2s_from_file(job->from->tensor->data, out->m, out->k, out->w.data, first, last);
 }
 
+/* Rows [first, last) of a matrix, first a multiple of TRI_BLOCK_ROWS. */
+static void pack_rows(const tri_packed *out, size_t first, size_t last, const int8_t *trits) {
+  for (size_t row = first; row < last; row += TRI_BLOCK_ROWS) {
+    size_t rows = last - row < TRI_BLOCK_ROWS ? last - row : TRI_BLOCK_ROWS;
+    tri_form_pack(out->form, trits + (row - first) * out->k, rows, out->k, (uint8_t *)out->w.data + tri_form_bytes(out->form, row, out->k));
+  }
+}
+
 static void pack_trits_fn(void *arg, int thread, int threads) {
   pack_job *job = arg;
   const tri_packed *out = job->out;
@@ -38,18 +46,20 @@ static void pack_trits_fn(void *arg, int thread, int threads) {
   for (size_t group = first; group < last; group++) {
     size_t row = group * TRI_TERNARY_ROWS, end = row + TRI_TERNARY_ROWS < out->m ? row + TRI_TERNARY_ROWS : out->m;
     if (!tri_ternary_rows(job->from, row, end, trits)) atomic_store(&job->bad, true);
-    else tri_i2s_from_trits(trits, end - row, out->k, (uint8_t *)out->w.data + tri_i2s_bytes(row, out->k));
+    else pack_rows(out, row, end, trits);
   }
 }
 
 static tri_status pack_linear(tri_stage *s, const tri_ternary *from, tri_packed *out, tri_error *err) {
   const tri_gguf_tensor *t = from->tensor;
-  bool direct = from->form.type == TRI_TYPE_I2_S;
-  *out = (tri_packed){.m = from->form.m, .k = from->form.k, .scale = from->scale, .w = tri_mem_get(tri_i2s_bytes(from->form.m, from->form.k))};
+  tri_form form = tri_tune_form(s->spec.tune, from->form.m, from->form.k);
+  size_t bytes = tri_form_bytes(form, from->form.m, from->form.k);
+  bool direct = from->form.type == TRI_TYPE_I2_S && form == TRI_FORM_I2S;
+  *out = (tri_packed){.m = from->form.m, .k = from->form.k, .form = form, .scale = from->scale, .w = tri_mem_get(bytes)};
   tri_mem trits = tri_mem_get(direct ? 0 : (size_t)tri_pool_threads(s->pool) * TRI_TERNARY_ROWS * out->k);
   pack_job job = {.from = from, .out = out, .trits = trits.data};
   if (!out->w.data || (!direct && !trits.data))
-    return tri_mem_free(&trits), tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s (%zu MB)", TRI_SHOW(t->name), tri_i2s_bytes(out->m, out->k) >> 20);
+    return tri_mem_free(&trits), tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s (%zu MB)", TRI_SHOW(t->name), bytes >> 20);
   tri_pool_run(s->pool, direct ? pack_codes_fn : pack_trits_fn, &job);
   tri_mem_free(&trits);
   tri_file_map_drop(t->data, t->bytes);
@@ -147,6 +157,7 @@ tri_status tri_stage_open(tri_stage **out, const tri_model *m, const tri_kernels
   if (status == TRI_OK && spec->head) status = tri_head_open(s, err);
   if (status != TRI_OK) return tri_stage_close(&s), status;
   fill_rope(s);
+  s->spec.tune = NULL; /* the caller may drop it now */
   *out = s;
   return TRI_OK;
 }

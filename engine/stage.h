@@ -3,6 +3,7 @@
 #define TRI_ENGINE_STAGE_H
 #include "engine/model.h"
 #include "engine/pool.h"
+#include "engine/tune.h"
 
 /* A stage: layers [first, last) of a model with their KV cache, and the embedding and the head when it has them. It runs
  * batches of rows; a row is one token of one sequence at one position. Not thread-safe: one runner calls it. */
@@ -15,6 +16,7 @@ typedef struct tri_stage_spec {
   int32_t slots, context; /* KV cache: this many sequences of at most this many positions */
   int32_t max_rows;       /* most rows in one run */
   tri_ftype kv_type;      /* TRI_F32 or TRI_F16 */
+  const tri_tune *tune;   /* the form of each matrix; NULL: R16. Needed only while the stage opens */
 } tri_stage_spec;
 
 typedef struct tri_row {

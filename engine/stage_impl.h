@@ -9,7 +9,8 @@
 
 /* One ternary matrix [m, k] ready to run. */
 typedef struct tri_packed {
-  tri_mem w; /* R16 (kernels.h) */
+  tri_mem w; /* in `form` (kernels/form.h) */
+  tri_form form;
   size_t m, k;
   float scale;
 } tri_packed;

@@ -33,10 +33,10 @@ static void time_runs(tri_stage *s, float *hidden, float *logits, size_t d, tri_
   out->head_us = median_us(head_ns);
 }
 
-tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool, tri_error *err) {
+tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune, tri_error *err) {
   const tri_shape *shape = tri_model_shape(m);
   size_t d = (size_t)shape->d, vocab = (size_t)shape->vocab;
-  tri_stage_spec spec = {.first = 0, .last = 1, .head = true, .slots = 1, .context = WARM_UP + RUNS, .max_rows = 1, .kv_type = TRI_F16};
+  tri_stage_spec spec = {.first = 0, .last = 1, .head = true, .slots = 1, .context = WARM_UP + RUNS, .max_rows = 1, .kv_type = TRI_F16, .tune = tune};
   tri_stage *stage;
   tri_status status = tri_stage_open(&stage, m, k, pool, &spec, NULL, NULL, err);
   if (status != TRI_OK) return status;

@@ -10,6 +10,7 @@ typedef struct tri_measure {
 } tri_measure;
 
 /* Medians of a few runs of a stage that is opened for the purpose and closed again. */
-TRI_MUST_CHECK tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool, tri_error *err);
+TRI_MUST_CHECK tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune,
+                                            tri_error *err);
 
 #endif

@@ -13,6 +13,7 @@ struct tri_runner {
   const tri_model *model;
   const tri_kernels *kernels;
   tri_pool *pool;
+  tri_tune tune;
   uint64_t memory_bytes;
   tri_mailbox *in, *done;
   pthread_t thread;
@@ -81,7 +82,7 @@ static tri_status load(tri_runner *r, tri_task *t) {
   tri_status status = check_assign(r, a, &t->err);
   if (status != TRI_OK) return status;
   tri_stage_spec spec = {.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head, .slots = (int32_t)a->slots,
-                         .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows, .kv_type = (tri_ftype)a->kv_type};
+                         .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows, .kv_type = (tri_ftype)a->kv_type, .tune = &r->tune};
   status = tri_stage_open(&r->stage, r->model, r->kernels, r->pool, &spec, NULL, NULL, &t->err);
   if (status != TRI_OK) return status;
   size_t d = (size_t)tri_model_shape(r->model)->d;
@@ -154,11 +155,11 @@ static void *run(void *arg) {
 
 /* --- the owner's side --- */
 
-tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool, uint64_t memory_bytes,
+tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune, uint64_t memory_bytes,
                              tri_error *err) {
   tri_runner *r = calloc(1, sizeof *r);
   if (!r) return tri_pool_destroy(&pool), tri_status_fail(err, TRI_E_NOMEM, "out of memory for the runner");
-  r->model = m, r->kernels = k, r->pool = pool, r->memory_bytes = memory_bytes;
+  r->model = m, r->kernels = k, r->pool = pool, r->tune = *tune, r->memory_bytes = memory_bytes;
   tri_status status = tri_mailbox_create(&r->in, TRI_RUNNER_TASKS, err);
   if (status == TRI_OK) status = tri_mailbox_create(&r->done, TRI_RUNNER_TASKS, err);
   if (status == TRI_OK && pthread_create(&r->thread, NULL, run, r) != 0)

@@ -265,9 +265,15 @@ static bool allow(void *arg, const char *domain, const uint8_t key[TRI_KEY_BYTES
 
 /* --- start and end --- */
 
-static tri_status make_hello(worker *w, const tri_kernels *k, tri_pool *pool, tri_error *err) {
+static void log_tune(const tri_tune *t) {
+  for (int i = 0; i < t->n; i++)
+    TRI_INFO("%zu x %zu matrices are held as %s%s", t->entries[i].m, t->entries[i].k, tri_form_name(t->entries[i].form),
+             t->forced ? " (TRIREME_FORM)" : t->cached ? " (timed earlier)" : t->seconds > 0 ? " (timed now)" : "");
+}
+
+static tri_status make_hello(worker *w, const tri_kernels *k, tri_pool *pool, const tri_tune *tune, tri_error *err) {
   tri_measure measure;
-  tri_status status = tri_measure_model(&measure, w->model, k, pool, err);
+  tri_status status = tri_measure_model(&measure, w->model, k, pool, tune, err);
   if (status != TRI_OK) return status;
   tri_msg_hello *h = &w->hello;
   *h = (tri_msg_hello){.protocol = TRI_PROTOCOL, .threads = (uint32_t)tri_pool_threads(pool), .layer_us = measure.layer_us,
@@ -287,9 +293,12 @@ static tri_status prepare_compute(worker *w, tri_error *err) {
   tri_status status = tri_model_open(&w->model, w->config->model_path, err);
   tri_pool *pool = NULL;
   if (status == TRI_OK) status = tri_pool_create(&pool, w->config->threads, err);
-  if (status == TRI_OK) status = make_hello(w, k, pool, err);
+  tri_tune tune = {0};
+  if (status == TRI_OK) status = tri_tune_choose(&tune, tri_model_shape(w->model), k, pool, err);
+  if (status == TRI_OK) log_tune(&tune);
+  if (status == TRI_OK) status = make_hello(w, k, pool, &tune, err);
   if (status != TRI_OK) return tri_pool_destroy(&pool), status;
-  return tri_runner_create(&w->runner, w->model, k, pool, w->config->memory_bytes, err);
+  return tri_runner_create(&w->runner, w->model, k, pool, &tune, w->config->memory_bytes, err);
 }
 
 static tri_status prepare_links(worker *w, const uint8_t coordinator_key[TRI_KEY_BYTES], tri_error *err) {

@@ -21,7 +21,7 @@ static tri_runner *start_runner(void) {
   tri_pool *pool;
   tri_runner *r;
   assert_ok(tri_pool_create(&pool, 1, &err), err);
-  assert_ok(tri_runner_create(&r, single.model, single.kernels, pool, memory, &err), err);
+  assert_ok(tri_runner_create(&r, single.model, single.kernels, pool, &single.tune, memory, &err), err);
   tri_runner_expect(r, 1);
   return r;
 }
@@ -260,7 +260,7 @@ static void tasks_are_bounded_and_die_with_the_runner(void **state) {
 static void it_measures_itself(void **state) {
   (void)state;
   tri_measure m;
-  assert_ok(tri_measure_model(&m, single.model, single.kernels, single.pool, &err), err);
+  assert_ok(tri_measure_model(&m, single.model, single.kernels, single.pool, &single.tune, &err), err);
   assert_true(m.layer_us >= 1 && m.head_us >= 1);
 }
 
