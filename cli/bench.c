@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+#include "cli/bench.h"
+
 #include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include "base/clock.h"
-#include "cli/cli.h"
-#include "engine/mem.h"
 
 static const char *model_path, *prompts = "128,512", *thread_list = "1", *kv_name = "f16";
 static int64_t decode_tokens = 32, repeats = 3;
-static bool as_json;
+static bool as_json, kernels_only;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file.", 0, 0},
     {"prompt", 'p', TRI_ARG_STRING, &prompts, "N,N", "Prompt lengths for prefill (default 128,512).", 0, 0},
@@ -17,17 +16,19 @@ static const tri_arg args[] = {
     {"threads", 't', TRI_ARG_STRING, &thread_list, "N,N", "Thread counts (default 1).", 0, 0},
     {"repeats", 'r', TRI_ARG_INT, &repeats, "N", "Rounds, interleaved; medians are shown (default 3).", 1, 101},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
+    {"kernels", 0, TRI_ARG_FLAG, &kernels_only, NULL, "Time the ternary products alone: every form, shape (of -m, or of known models) and row count, with the first of -t.", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
 };
 static const tri_args_spec spec = {"trireme bench",
                                    "Measure prefill and decode in tokens/s, and decode's weight reads as a share of the machine's own read "
                                    "bandwidth, measured in the same run.",
-                                   "-m FILE [options]",
+                                   "-m FILE [options] | --kernels [-m FILE] [options]",
                                    "  trireme bench -m model.gguf -p 128,512 -n 32 -t 1,2\n"
-                                   "  TRIREME_ISA=avx2 trireme bench -m model.gguf --json\n",
+                                   "  TRIREME_ISA=avx2 trireme bench -m model.gguf --json\n"
+                                   "  trireme bench --kernels -t 2\n",
                                    args, sizeof args / sizeof *args};
 
-enum { MAX_LIST = 8, MAX_REPEATS = 101, READ_BYTES = 512 << 20, WARM_TOKENS = 4 };
+enum { MAX_LIST = 8, MAX_REPEATS = 101, WARM_TOKENS = 4 };
 
 typedef struct series {
   double values[MAX_REPEATS];
@@ -44,45 +45,18 @@ static double median(series *s) {
 }
 static void put(series *s, double v) { s->values[s->n++] = v; }
 
-/* --- the machine's read bandwidth: every thread sums its part of a buffer that no cache holds --- */
-
-typedef uint64_t v8 __attribute__((vector_size(64)));
-typedef struct read_job {
-  const v8 *data;
-  uint64_t sums[TRI_POOL_MAX_THREADS];
-} read_job;
-
-static void read_fn(void *arg, int thread, int threads) {
-  read_job *job = arg;
-  size_t first, last;
-  tri_pool_split(READ_BYTES / sizeof(v8) / 8, thread, threads, &first, &last);
-  v8 a = {0}, b = {0}, c = {0}, d = {0};
-  for (const v8 *p = job->data + first * 8, *end = job->data + last * 8; p < end; p += 8) {
-    a ^= p[0], b ^= p[1], c ^= p[2], d ^= p[3];
-    a ^= p[4], b ^= p[5], c ^= p[6], d ^= p[7];
-  }
-  a ^= b ^ c ^ d;
-  job->sums[thread] = a[0] ^ a[1] ^ a[2] ^ a[3] ^ a[4] ^ a[5] ^ a[6] ^ a[7];
-}
-
-static double read_bandwidth(tri_pool *pool, const tri_mem *buffer) {
-  read_job job = {.data = buffer->data};
-  int64_t start = tri_clock_ns();
-  tri_pool_run(pool, read_fn, &job);
-  return (double)READ_BYTES / (double)(tri_clock_ns() - start); /* GB/s */
-}
-
 /* --- one thread count --- */
 
 typedef struct result {
   int64_t threads;
+  size_t weight_bytes; /* read for each decoded token */
+  tri_tune tune;
   double load_s, read_gbs, decode_tps, decode_gbs, prefill_tps[MAX_LIST];
 } result;
 
 typedef struct lists {
   int64_t prompts[MAX_LIST], threads[MAX_LIST];
   int n_prompts, n_threads;
-  size_t weight_bytes; /* read for each decoded token */
 } lists;
 
 static double prefill_rate(tri_single *s, const int32_t *tokens, int64_t n, float *logits, tri_error *err) {
@@ -110,20 +84,20 @@ static tri_status measure(const lists *l, int64_t threads, tri_ftype kv, int32_t
   tri_status status = tri_single_open(&s, model_path, &o, err);
   tri_progress_end(&progress);
   if (status != TRI_OK) return status;
-  *out = (result){.threads = threads, .load_s = (double)(tri_clock_ms() - start) / 1000};
+  *out = (result){.threads = threads, .weight_bytes = tri_stage_weight_bytes(s.stage), .tune = s.tune, .load_s = (double)(tri_clock_ms() - start) / 1000};
   float *logits = malloc((size_t)tri_model_shape(s.model)->vocab * sizeof *logits);
   series *all = calloc(2 + MAX_LIST, sizeof *all);
   if (!logits || !all) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   tri_error failed = {0};
   for (int64_t r = 0; status == TRI_OK && r < repeats; r++) {
-    put(&all[0], read_bandwidth(s.pool, buffer));
+    put(&all[0], tri_bench_read(s.pool, buffer));
     put(&all[1], decode_rate(&s, tokens, logits, &failed));
     for (int i = 0; i < l->n_prompts; i++) put(&all[2 + i], prefill_rate(&s, tokens, l->prompts[i], logits, &failed));
     if (failed.status) *err = failed, status = failed.status;
   }
   if (status == TRI_OK) {
     out->read_gbs = median(&all[0]), out->decode_tps = median(&all[1]);
-    out->decode_gbs = out->decode_tps * (double)l->weight_bytes / 1e9;
+    out->decode_gbs = out->decode_tps * (double)out->weight_bytes / 1e9;
     for (int i = 0; i < l->n_prompts; i++) out->prefill_tps[i] = median(&all[2 + i]);
   }
   free(all), free(logits);
@@ -135,7 +109,17 @@ static tri_status measure(const lists *l, int64_t threads, tri_ftype kv, int32_t
 static double peak_mb(void) {
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
-  return (double)usage.ru_maxrss / 1024 - (READ_BYTES >> 20);
+  return (double)usage.ru_maxrss / 1024 - (TRI_BENCH_READ_BYTES >> 20);
+}
+
+static json_t *forms_of(const tri_tune *t) {
+  json_t *forms = json_object();
+  for (int i = 0; i < t->n; i++) {
+    char name[48];
+    snprintf(name, sizeof name, "%zux%zu", t->entries[i].m, t->entries[i].k);
+    json_object_set_new(forms, name, json_string(tri_form_name(t->entries[i].form)));
+  }
+  return forms;
 }
 
 static void print_json(const lists *l, const result *results, const char *isa) {
@@ -148,11 +132,11 @@ static void print_json(const lists *l, const result *results, const char *isa) {
       snprintf(key, sizeof key, "%lld", (long long)l->prompts[j]);
       json_object_set_new(prefill, key, json_real(r->prefill_tps[j]));
     }
-    json_array_append_new(rows, json_pack("{s:I, s:f, s:o, s:f, s:f, s:f, s:f}", "threads", (json_int_t)r->threads, "load_s", r->load_s, "prefill_tps",
+    json_array_append_new(rows, json_pack("{s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:f}", "threads", (json_int_t)r->threads, "weight_bytes_per_token", (json_int_t)r->weight_bytes, "forms", forms_of(&r->tune), "load_s", r->load_s, "prefill_tps",
                                           prefill, "decode_tps", r->decode_tps, "decode_gb_s", r->decode_gbs, "read_gb_s", r->read_gbs, "share_of_limit",
                                           r->decode_gbs / r->read_gbs));
   }
-  json_t *doc = json_pack("{s:s, s:s, s:I, s:f, s:o}", "model", model_path, "isa", isa, "weight_bytes_per_token", (json_int_t)l->weight_bytes,
+  json_t *doc = json_pack("{s:s, s:s, s:f, s:o}", "model", model_path, "isa", isa,
                           "peak_memory_mb", peak_mb(), "results", rows);
   json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
   putchar('\n');
@@ -161,8 +145,7 @@ static void print_json(const lists *l, const result *results, const char *isa) {
 
 static void print_text(const lists *l, const result *results, const char *isa) {
   char bytes[24];
-  printf("%s  %s kernels, %s of weights a token, medians of %lld\n\n%7s", model_path, isa, tri_cli_bytes(bytes, (double)l->weight_bytes),
-         (long long)repeats, "threads");
+  printf("%s  %s kernels, medians of %lld\n\n%7s", model_path, isa, (long long)repeats, "threads");
   for (int j = 0; j < l->n_prompts; j++) printf("  prefill %-5lld", (long long)l->prompts[j]);
   printf("  %-9s  %-11s %-13s %s\n", "decode", "reads", "machine", "share");
   for (int i = 0; i < l->n_threads; i++) {
@@ -170,6 +153,11 @@ static void print_text(const lists *l, const result *results, const char *isa) {
     printf("%7lld", (long long)r->threads);
     for (int j = 0; j < l->n_prompts; j++) printf("  %6.1f tok/s", r->prefill_tps[j]);
     printf("  %5.2f t/s  %5.1f GB/s  %5.1f GB/s   %3.0f %%\n", r->decode_tps, r->decode_gbs, r->read_gbs, 100 * r->decode_gbs / r->read_gbs);
+  }
+  for (int i = 0; i < l->n_threads; i++) {
+    const result *r = &results[i];
+    printf("\n%lld thread%s: %s of weights a token, matrices as", (long long)r->threads, r->threads == 1 ? "" : "s", tri_cli_bytes(bytes, (double)r->weight_bytes));
+    for (int j = 0; j < r->tune.n; j++) printf("%s %zux%zu %s", j ? "," : "", r->tune.entries[j].m, r->tune.entries[j].k, tri_form_name(r->tune.entries[j].form));
   }
   printf("\npeak memory %.0f MB\n", peak_mb());
 }
@@ -185,7 +173,6 @@ static tri_status set_up(lists *l, int32_t *context, int32_t **tokens, tri_error
   int64_t most = WARM_TOKENS + decode_tokens;
   for (int i = 0; i < l->n_prompts; i++)
     if (l->prompts[i] > most) most = l->prompts[i];
-  l->weight_bytes = (size_t)shape->n_layers * tri_model_layer_bytes(m) + tri_model_head_bytes(m);
   int32_t vocab = shape->vocab, limit = shape->context;
   tri_model_close(&m);
   if (most > limit) return tri_status_fail(err, TRI_E_INVALID, "%lld tokens are more than the model's context of %d", (long long)most, limit);
@@ -193,6 +180,15 @@ static tri_status set_up(lists *l, int32_t *context, int32_t **tokens, tri_error
   for (int64_t i = 0; i < most; i++) (*tokens)[i] = (int32_t)((i * 7919 + 13) % vocab);
   *context = (int32_t)most;
   return TRI_OK;
+}
+
+static int bench_kernels(const tri_kernels *k) {
+  tri_error err;
+  int64_t counts[MAX_LIST];
+  int n;
+  tri_status status = tri_cli_int_list("threads", thread_list, TRI_POOL_MAX_THREADS, counts, &n, MAX_LIST, &err);
+  if (status == TRI_OK) status = tri_bench_kernels(model_path, k, (int)counts[0], (int)repeats, as_json, &err);
+  return status == TRI_OK ? 0 : tri_cli_fail(&err);
 }
 
 int tri_cli_bench(int argc, char **argv) {
@@ -206,12 +202,12 @@ int tri_cli_bench(int argc, char **argv) {
   char why[256];
   const tri_kernels *kernels = tri_kernels_pick(why, sizeof why);
   if (!kernels) return tri_status_fail(&err, TRI_E_UNSUPPORTED, "%s", why), tri_cli_fail(&err);
+  if (kernels_only) return bench_kernels(kernels);
   if (!model_path) return tri_status_fail(&err, TRI_E_INVALID, "a model is needed: -m FILE"), tri_cli_fail(&err);
+  tri_mem buffer = {0};
   tri_status status = tri_cli_kv_type(kv_name, &kv, &err);
   if (status == TRI_OK) status = set_up(&l, &context, &tokens, &err);
-  tri_mem buffer = tri_mem_get(READ_BYTES);
-  if (status == TRI_OK && !buffer.data) status = tri_status_fail(&err, TRI_E_NOMEM, "no memory for the bandwidth test (%d MB)", READ_BYTES >> 20);
-  if (status == TRI_OK) memset(buffer.data, 1, READ_BYTES); /* untouched pages would all be the same zero page */
+  if (status == TRI_OK) status = tri_bench_read_buffer(&buffer, &err);
   for (int i = 0; status == TRI_OK && i < l.n_threads; i++) status = measure(&l, l.threads[i], kv, context, tokens, &buffer, &results[i], &err);
   if (status == TRI_OK) (as_json ? print_json : print_text)(&l, results, kernels->name);
   tri_mem_free(&buffer);

@@ -191,6 +191,13 @@ size_t tri_stage_bytes(const tri_stage *s) {
   return total;
 }
 
+size_t tri_stage_weight_bytes(const tri_stage *s) {
+  size_t total = s->spec.head ? tri_model_head_bytes(s->model) : 0;
+  for (int i = 0; i < s->spec.last - s->spec.first; i++)
+    for (int j = 0; j < TRI_LINEARS; j++) total += s->layers[i].linear[j].w.bytes;
+  return total;
+}
+
 tri_status tri_stage_check_rows(const tri_stage *s, const tri_row *rows, int32_t n, tri_error *err) {
   if (n < 1 || n > s->spec.max_rows) return tri_status_fail(err, TRI_E_INVALID, "%d rows are not between 1 and %d", n, s->spec.max_rows);
   for (int32_t i = 0; i < n; i++) {

@@ -33,6 +33,8 @@ TRI_MUST_CHECK tri_status tri_stage_open(tri_stage **out, const tri_model *m, co
 void tri_stage_close(tri_stage **s);
 const tri_stage_spec *tri_stage_get_spec(const tri_stage *s);
 size_t tri_stage_bytes(const tri_stage *s); /* weights, KV cache and buffers that it holds */
+/* Bytes of weights read for one token: the layers as they are held, and the head. */
+size_t tri_stage_weight_bytes(const tri_stage *s);
 /* Bytes of KV cache for one layer, for planning. */
 size_t tri_stage_kv_bytes(const tri_shape *shape, int32_t slots, int32_t context, tri_ftype kv_type);
 
