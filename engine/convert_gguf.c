@@ -121,8 +121,9 @@ static tri_status copy_bytes(job *j, const step *s, tri_error *err) {
   enum { CHUNK = 1 << 20 };
   tri_status status = TRI_OK;
   for (size_t at = 0; at < s->tensor->bytes && status == TRI_OK; at += CHUNK) {
-    size_t left = s->tensor->bytes - at;
-    status = tri_convert_sink_bytes(&j->sink, s->name, s->tensor->data + at, left < CHUNK ? left : CHUNK, err);
+    size_t left = s->tensor->bytes - at, n = left < CHUNK ? left : CHUNK;
+    status = tri_convert_sink_bytes(&j->sink, s->name, s->tensor->data + at, n, err);
+    tri_file_map_drop(s->tensor->data + at, n);
   }
   return status;
 }
@@ -135,7 +136,7 @@ static tri_status write_all(job *j, const char *out_path, tri_error *err) {
     step *s = &j->steps[i];
     if (s->form) status = tri_convert_sink_linear(&j->sink, s->name, s->form, s->from.scale, put_rows, &s->from, err);
     else status = copy_bytes(j, s, err);
-    tri_file_map_drop(s->tensor->data, s->tensor->bytes);
+    tri_file_map_drop(s->tensor->data, s->tensor->bytes); /* the pages that tensors and chunks share, too */
   }
   if (status == TRI_OK) status = tri_gguf_writer_commit(&j->sink.writer, err);
   tri_gguf_writer_abort(&j->sink.writer);

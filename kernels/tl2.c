@@ -93,18 +93,24 @@ void tri_tl2_pack(const tri_tl2 *s, const int8_t *trits, size_t first, size_t la
 
 /* --- unpacking --- */
 
+/* The three weights of each sum from -15 to 15; beyond -13 and 13 there are none. */
+static const int8_t threes[31][3] = {
+    {0, 0, 0},  {0, 0, 0},  {-1, -1, -1}, {-1, -1, 0}, {-1, -1, 1}, {-1, 0, -1}, {-1, 0, 0}, {-1, 0, 1},
+    {-1, 1, -1}, {-1, 1, 0}, {-1, 1, 1},   {0, -1, -1}, {0, -1, 0},  {0, -1, 1},  {0, 0, -1}, {0, 0, 0},
+    {0, 0, 1},  {0, 1, -1}, {0, 1, 0},    {0, 1, 1},   {1, -1, -1}, {1, -1, 0},  {1, -1, 1}, {1, 0, -1},
+    {1, 0, 0},  {1, 0, 1},  {1, 1, -1},   {1, 1, 0},   {1, 1, 1},   {0, 0, 0},   {0, 0, 0}};
+
 static int unpack_stripe(const uint8_t *a, const uint8_t *signs, int8_t *to, size_t ld) {
-  static const int8_t threes[16][3] = {{0, 0, 0},  {0, 0, 1},  {0, 1, -1}, {0, 1, 0},  {0, 1, 1},  {1, -1, -1}, {1, -1, 0},
-                                       {1, -1, 1}, {1, 0, -1}, {1, 0, 0},  {1, 0, 1},  {1, 1, -1}, {1, 1, 0},   {1, 1, 1}};
   int bad = 0;
   for (size_t r = 0; r < ROWS; r++) {
-    unsigned word = (unsigned)signs[2 * (r % 16)] | (unsigned)signs[2 * (r % 16) + 1] << 8;
+    int word = (signs[2 * (r % 16)] | signs[2 * (r % 16) + 1] << 8) << (r / 16); /* bits 15, 13, … are the row's */
     int8_t *out = to + r * ld;
     for (size_t i = 0; i < THREES; i++, out += 3) {
-      unsigned byte = a[i / 2 * ROWS + place_of(r)], sum = i % 2 ? byte & 15 : byte >> 4;
-      int minus = (int)(word >> (15 - (2 * i + r / 16)) & 1);
-      for (int j = 0; j < 3; j++) out[j] = (int8_t)(minus ? -threes[sum][j] : threes[sum][j]);
-      bad |= sum > MOST_SUM || (minus && sum == 0);
+      int byte = a[i / 2 * ROWS + place_of(r)], size = i % 2 ? byte & 15 : byte >> 4;
+      int minus = word >> (15 - 2 * i) & 1, sum = (size ^ -minus) + minus;
+      const int8_t *w = threes[15 + sum];
+      out[0] = w[0], out[1] = w[1], out[2] = w[2];
+      bad |= (size > MOST_SUM) | (minus & (size == 0));
     }
   }
   return bad;
