@@ -12,6 +12,42 @@
 #include "base/clock.h"
 #include "base/file.h"
 
+static char reports[] = "/tmp/trireme-reports-XXXXXX";
+
+int lab_begin(void **state) {
+  (void)state;
+  if (!mkdtemp(reports)) return -1;
+  const char *const variables[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
+  for (int i = 0; i < 3; i++) {
+    char options[1024];
+    const char *before = getenv(variables[i]);
+    snprintf(options, sizeof options, "%s%slog_path=%s/report", before ? before : "", before ? ":" : "", reports);
+    if (setenv(variables[i], options, 1) != 0) return -1;
+  }
+  return 0;
+}
+
+int lab_end(void **state) {
+  (void)state;
+  int found = 0;
+  DIR *d = opendir(reports);
+  if (!d) return -1;
+  for (struct dirent *e; (e = readdir(d));) {
+    char path[sizeof reports + sizeof e->d_name + 1];
+    tri_buf text = {0};
+    if (e->d_name[0] == '.') continue;
+    snprintf(path, sizeof path, "%s/%s", reports, e->d_name);
+    if (tri_file_read(&text, path, 1 << 20, NULL) == TRI_OK) fprintf(stderr, "%s\n", (char *)text.data);
+    tri_buf_free(&text);
+    unlink(path);
+    found++;
+  }
+  closedir(d);
+  rmdir(reports);
+  if (found) fprintf(stderr, "%d report(s) of a sanitizer\n", found);
+  return found ? -1 : 0;
+}
+
 tri_cluster *lab_start(int workers, int absent, tri_wire wire) {
   tri_error err = {0};
   tri_cluster *c;

@@ -11,6 +11,11 @@
 #define LAB_MODEL TRIREME_SOURCE "/models/story-bitnet.gguf"
 enum { LAB_WAIT_MS = 120000, LAB_CONTEXT = 256 };
 
+/* For a group of tests, first and last: in sanitizer builds the processes' reports go to files, which must not be there at the
+ * end. */
+int lab_begin(void **state);
+int lab_end(void **state);
+
 /* A cluster of `workers` (the last `absent` not started), failing the test if it does not come up. */
 tri_cluster *lab_start(int workers, int absent, tri_wire wire);
 tri_client *lab_dial(const tri_cluster *c);

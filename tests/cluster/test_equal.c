@@ -18,7 +18,7 @@ static float *logits; /* [ids.len, vocab] */
 static size_t vocab;
 
 static int prepare(void **state) {
-  (void)state;
+  if (lab_begin(state) != 0) return -1;
   tri_single_options o = {.threads = 1, .context = LAB_CONTEXT, .kv_type = TRI_F16};
   if (tri_single_open(&single, LAB_MODEL, &o, &err) != TRI_OK) return print_error("%s\n", err.text), -1;
   const tri_tokenizer *t = tri_model_tokenizer(single.model);
@@ -30,11 +30,10 @@ static int prepare(void **state) {
   return 0;
 }
 static int clean_up(void **state) {
-  (void)state;
   free(logits);
   tri_ids_free(&ids);
   tri_single_close(&single);
-  return 0;
+  return lab_end(state);
 }
 
 /* What the engine generates in this process. */

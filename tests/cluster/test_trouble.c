@@ -337,5 +337,5 @@ int main(void) {
       cmocka_unit_test(a_model_that_does_not_fit_is_told_in_numbers),
       cmocka_unit_test(a_coordinator_that_comes_back_is_joined_again),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, lab_begin, lab_end);
 }
