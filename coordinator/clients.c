@@ -7,40 +7,49 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* Send c->outgoing to a job's client. One that has gone, or does not read, is told nothing more. */
-static void send_to_client(coordinator *c, tri_job *job, const void *payload, size_t len) {
+/* Send c->outgoing to a job's client. One that has gone is told nothing more. TRI_E_BUSY: it does not read. */
+static tri_status send_to_client(coordinator *c, tri_job *job, const void *payload, size_t len) {
   tri_error err;
-  if (!job->sends) return;
+  if (!job->sends) return TRI_OK;
   tri_status status = coordinator_send(c, &job->client, payload, len, &err);
-  if (status == TRI_OK) return;
+  if (status == TRI_OK || status == TRI_E_BUSY) return status;
   job->sends = false;
   TRI_INFO("job %llu: its client is not there any more: %s", (unsigned long long)job->id, err.text);
+  return status;
 }
 
-/* Tell the client and forget the job. */
-static void finish_job(coordinator *c, tri_job *job) {
+static void log_end(const tri_msg_done *d) {
   static const char *const reasons[] = {"length", "end", "stop", "cancelled", "failed"};
-  tri_buf rest = {0};
-  c->outgoing = (tri_msg){.kind = TRI_MSG_DONE};
-  tri_jobs_done(job, &c->outgoing.done, &rest);
-  const tri_msg_done *d = &c->outgoing.done;
-  TRI_INFO("job %llu: %s%s%s, %u prompt tokens in %.1f ms, %u tokens in %.1f ms", (unsigned long long)job->id, reasons[d->reason],
+  TRI_INFO("job %llu: %s%s%s, %u prompt tokens in %.1f ms, %u tokens in %.1f ms", (unsigned long long)d->job, reasons[d->reason],
            d->error[0] ? ": " : "", d->error, d->prompt_tokens, (double)d->prefill_us / 1e3, d->tokens, (double)d->decode_us / 1e3);
-  if (!tri_buf_ok(&rest)) rest.len = 0;
-  send_to_client(c, job, rest.data, rest.len);
-  tri_buf_free(&rest);
-  tri_jobs_remove(&c->jobs, &job);
+}
+
+/* Tell the client and forget the job; while the client's queue is full, the tick tries again, for so long. */
+static void finish_job(coordinator *c, tri_job *job) {
+  bool first = !job->closed;
+  c->outgoing = (tri_msg){.kind = TRI_MSG_DONE};
+  tri_jobs_done(job, &c->outgoing.done);
+  if (first) log_end(&c->outgoing.done);
+  bool busy = send_to_client(c, job, job->rest.data, job->rest.len) == TRI_E_BUSY;
+  if (!busy || tri_clock_us() - job->ended_us > COORDINATOR_PATIENCE_MS * 1000LL) tri_jobs_remove(&c->jobs, &job);
+}
+
+void coordinator_tend_clients(coordinator *c) {
+  for (tri_job *job = c->jobs.first, *next; job; job = next) {
+    next = job->next;
+    if (job->closed) finish_job(c, job);
+  }
 }
 
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {
   tri_scheduler_output *o = &c->output;
+  tri_status status = TRI_OK;
   if (!o->job) return;
-  if (!tri_buf_ok(&c->text)) tri_jobs_end(&c->jobs, o->job, TRI_DONE_FAILED, "out of memory for its text", tri_clock_us());
   if (o->tells) {
     c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = o->tokens};
-    if (o->forwards) send_to_client(c, o->job, payload, len);
-    else send_to_client(c, o->job, c->text.data, c->text.len);
+    status = o->forwards ? send_to_client(c, o->job, payload, len) : send_to_client(c, o->job, c->text.data, c->text.len);
   }
+  if (status == TRI_E_BUSY) tri_jobs_end(&c->jobs, o->job, TRI_DONE_FAILED, "the client does not read what it asked for", tri_clock_us());
   if (!o->job->sends && !o->job->detach) tri_jobs_end(&c->jobs, o->job, TRI_DONE_CANCELLED, NULL, tri_clock_us());
   if (o->job->state == TRI_JOB_ENDED) finish_job(c, o->job);
 }
@@ -70,7 +79,7 @@ static void on_submit(coordinator *c, const tri_incoming *in, const tri_msg_subm
 
 static void on_cancel(coordinator *c, const tri_incoming *in, uint64_t id, const tri_allowed *who) {
   tri_job *job = tri_jobs_find(&c->jobs, id);
-  if (!job) return; /* it has ended while the message was on its way */
+  if (!job || job->state == TRI_JOB_ENDED) return; /* it has ended while the message was on its way */
   if (memcmp(job->client_key, in->key, TRI_KEY_BYTES) != 0 && who->role != TRI_ROLE_ADMIN) {
     TRI_WARN("%s tried to cancel job %llu of another client", who->name, (unsigned long long)id);
     coordinator_refuse(c, in, TRI_E_DENIED, "this job is another client's; only it or an admin may cancel it");

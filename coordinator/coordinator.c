@@ -118,6 +118,7 @@ static void tick(void *arg) {
   coordinator *c = arg;
   follow_allowed(c);
   coordinator_tend_workers(c, tri_clock_ms());
+  coordinator_tend_clients(c);
   coordinator_pump(c);
 }
 

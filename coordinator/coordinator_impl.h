@@ -19,6 +19,7 @@ enum {
   COORDINATOR_RETRY_MS = 1000, /* after a plan that failed; doubles up to */
   COORDINATOR_RETRY_MAX_MS = 30000,
   COORDINATOR_FAIR = 256,
+  COORDINATOR_PATIENCE_MS = 60000, /* with a client that does not take in its job's end */
 };
 
 typedef struct coordinator {
@@ -70,6 +71,8 @@ void coordinator_pump(coordinator *c);
 void coordinator_client_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
 /* The scheduler's output for a result whose payload is here. */
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len);
+/* Tell those whose queue was full. */
+void coordinator_tend_clients(coordinator *c);
 /* End every running job with this error. */
 void coordinator_fail_running(coordinator *c, const char *error);
 

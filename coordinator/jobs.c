@@ -17,6 +17,7 @@ void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context
 static void free_job(tri_job *job) {
   tri_ids_free(&job->prompt);
   tri_stream_close(&job->stream);
+  tri_buf_free(&job->rest);
   free(job);
 }
 
@@ -93,13 +94,14 @@ static void append(tri_jobs *j, tri_job *job) {
   if (j->last) j->last->next = job;
   else j->first = job;
   j->last = job;
+  j->held++;
   j->queued++;
   j->held_tokens += job->prompt.len;
 }
 
 tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, int64_t now_us, tri_job **out, uint32_t *ahead,
                            tri_error *err) {
-  if (j->queued + j->running >= TRI_JOBS_MAX)
+  if (j->held >= TRI_JOBS_MAX)
     return tri_status_fail(err, TRI_E_BUSY, "the queue is full (%d jobs); try again later", TRI_JOBS_MAX);
   tri_status status = check_options(m, err);
   if (status != TRI_OK) return status;
@@ -144,19 +146,15 @@ tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us) {
   return job;
 }
 
-tri_status tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text) {
+void tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text) {
   job->last_token = token;
   job->generated++;
-  bool stopped = false;
-  if (!job->ignore_end && j->tokenizer && tri_tokenizer_is_end(j->tokenizer, token)) {
-    tri_jobs_end(j, job, TRI_DONE_END, NULL, now_us);
-    return TRI_OK;
-  }
-  tri_status status = job->stream ? tri_stream_push(job->stream, token, text, &stopped) : TRI_OK;
-  if (status != TRI_OK) return status;
-  if (stopped) tri_jobs_end(j, job, TRI_DONE_STOP, NULL, now_us);
+  bool stopped = false, end = !job->ignore_end && j->tokenizer && tri_tokenizer_is_end(j->tokenizer, token);
+  bool ok = end || !job->stream || (tri_stream_push(job->stream, token, text, &stopped) == TRI_OK && tri_buf_ok(text));
+  if (!ok) tri_jobs_end(j, job, TRI_DONE_FAILED, "out of memory for its text", now_us);
+  else if (end) tri_jobs_end(j, job, TRI_DONE_END, NULL, now_us);
+  else if (stopped) tri_jobs_end(j, job, TRI_DONE_STOP, NULL, now_us);
   else if (job->generated >= job->predict) tri_jobs_end(j, job, TRI_DONE_LENGTH, NULL, now_us);
-  return TRI_OK;
 }
 
 static double per_second(uint32_t n, int64_t us) { return us > 0 ? n * 1e6 / (double)us : 0; }
@@ -177,14 +175,15 @@ void tri_jobs_end(tri_jobs *j, tri_job *job, tri_done_reason reason, const char 
   }
 }
 
-void tri_jobs_done(const tri_job *job, tri_msg_done *out, tri_buf *text) {
+void tri_jobs_done(tri_job *job, tri_msg_done *out) {
   int64_t started = job->started_us ? job->started_us : job->ended_us;
   int64_t prefilled = job->prefilled_us ? job->prefilled_us : job->ended_us;
   *out = (tri_msg_done){.job = job->id, .reason = job->reason, .prompt_tokens = (uint32_t)job->prompt.len, .tokens = job->generated,
                         .queued_us = (uint64_t)(started - job->submitted_us), .prefill_us = (uint64_t)(prefilled - started),
                         .decode_us = (uint64_t)(job->ended_us - prefilled)};
   memcpy(out->error, job->error, sizeof out->error);
-  if (job->stream && tri_stream_finish(job->stream, text) != TRI_OK) text->failed = true;
+  if (!job->closed && job->stream && (tri_stream_finish(job->stream, &job->rest) != TRI_OK || !tri_buf_ok(&job->rest))) job->rest.len = 0;
+  job->closed = true;
 }
 
 void tri_jobs_remove(tri_jobs *j, tri_job **job) {
@@ -193,6 +192,7 @@ void tri_jobs_remove(tri_jobs *j, tri_job **job) {
   if (before) before->next = (*job)->next;
   else j->first = (*job)->next;
   if (j->last == *job) j->last = before;
+  j->held--;
   j->held_tokens -= (*job)->prompt.len;
   free_job(*job);
   *job = NULL;

@@ -12,7 +12,7 @@
  *                 └──────────── end ───────────▲ */
 
 enum {
-  TRI_JOBS_MAX = 1024,                /* queued and running */
+  TRI_JOBS_MAX = 1024,                /* held */
   TRI_JOBS_MAX_TOKENS = 16 << 20,     /* prompt tokens of all of them together: 64 MiB */
   TRI_JOBS_LOGITS_BYTES = 256 << 20,  /* that one LOGITS job may ask for */
 };
@@ -40,6 +40,8 @@ typedef struct tri_job {
   int32_t last_token; /* of those generated */
   bool awaiting;      /* a decode step is on its way */
   bool sends;         /* the client is still there */
+  bool closed;        /* ended, and what there is left to tell is in `rest` */
+  tri_buf rest;
   int64_t submitted_us, started_us, prefilled_us, ended_us; /* 0: not yet */
   tri_done_reason reason;
   char error[TRI_MAX_TEXT]; /* FAILED */
@@ -47,6 +49,7 @@ typedef struct tri_job {
 
 typedef struct tri_jobs {
   tri_job *first, *last;
+  uint32_t held; /* jobs in the list: queued, running, and those ended whose client has not taken it in yet */
   uint32_t queued, running;
   uint64_t held_tokens, next_id;
   uint64_t ended_ok, ended_failed;
@@ -69,11 +72,11 @@ tri_job *tri_jobs_first_running(const tri_jobs *j); /* NULL if there is none */
 /* The next queued job, now running; NULL if there is none. */
 tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us);
 /* A sampled token: appends the text that may be shown to *text and ends the job when that is due. */
-TRI_MUST_CHECK tri_status tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text);
+void tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text);
 /* End it, for a reason (FAILED: with a text); a second end changes nothing. */
 void tri_jobs_end(tri_jobs *j, tri_job *job, tri_done_reason reason, const char *error, int64_t now_us);
-/* The message for an ended job; appends the text that was held back to *text. */
-void tri_jobs_done(const tri_job *job, tri_msg_done *out, tri_buf *text);
+/* The message for an ended job; its payload is job->rest, the text that was held back. */
+void tri_jobs_done(tri_job *job, tri_msg_done *out);
 /* Forget an ended job and free it. */
 void tri_jobs_remove(tri_jobs *j, tri_job **job);
 

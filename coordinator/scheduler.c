@@ -131,15 +131,15 @@ static void tell_rows(const tri_flight *f, const tri_msg_result *m, tri_schedule
   memcpy(out->tokens.logprobs, m->logprobs, m->n_logprobs * sizeof *m->logprobs);
 }
 
-static tri_status tell_token(tri_scheduler *s, tri_job *job, const tri_msg_result *m, int64_t now_us, tri_scheduler_output *out,
-                             tri_buf *text) {
+static void tell_token(tri_scheduler *s, tri_job *job, const tri_msg_result *m, int64_t now_us, tri_scheduler_output *out,
+                       tri_buf *text) {
   out->tells = true;
   out->tokens.index = job->generated;
   out->tokens.n_tokens = out->tokens.n_logprobs = 1;
   out->tokens.tokens[0] = m->tokens[0];
   out->tokens.logprobs[0] = m->logprobs[0];
   job->awaiting = false;
-  return tri_jobs_token(s->jobs, job, m->tokens[0], now_us, text);
+  tri_jobs_token(s->jobs, job, m->tokens[0], now_us, text);
 }
 
 tri_status tri_scheduler_result(tri_scheduler *s, const tri_msg_result *m, size_t payload_len, int64_t now_us, tri_scheduler_output *out,
@@ -156,7 +156,7 @@ tri_status tri_scheduler_result(tri_scheduler *s, const tri_msg_result *m, size_
   if (f.prompt) job->done += f.rows;
   bool prefilled = f.prompt && job->done == job->prompt.len;
   if (prefilled) job->prefilled_us = now_us;
-  if (f.want == TRI_WANT_SAMPLE) return tell_token(s, job, m, now_us, out, text);
+  if (f.want == TRI_WANT_SAMPLE) return tell_token(s, job, m, now_us, out, text), TRI_OK;
   tell_rows(&f, m, out);
   if (prefilled) tri_jobs_end(s->jobs, job, TRI_DONE_LENGTH, NULL, now_us);
   return TRI_OK;
