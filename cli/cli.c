@@ -34,12 +34,12 @@ tri_status tri_cli_kv_type(const char *name, tri_ftype *out, tri_error *err) {
   return tri_status_fail(err, TRI_E_INVALID, "--kv %s: KV cache types are f16 and f32", name);
 }
 
-tri_status tri_cli_matrix_type(const char *name, uint32_t *out, tri_error *err) {
+tri_status tri_cli_matrix_type(const char *option, const char *name, uint32_t *out, tri_error *err) {
   static const struct { const char *name; uint32_t type; } types[] = {
-      {"f32", TRI_TYPE_F32}, {"f16", TRI_TYPE_F16}, {"bf16", TRI_TYPE_BF16}, {"q8_0", TRI_TYPE_Q8_0}};
+      {"f32", TRI_TYPE_F32}, {"f16", TRI_TYPE_F16}, {"bf16", TRI_TYPE_BF16}, {"q8_0", TRI_TYPE_Q8_0}, {"q6_k", TRI_TYPE_Q6_K}};
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     if (strcmp(types[i].name, name) == 0) return *out = types[i].type, TRI_OK;
-  return tri_status_fail(err, TRI_E_INVALID, "--embedding-type %s: known are f32, f16, bf16 and q8_0", name);
+  return tri_status_fail(err, TRI_E_INVALID, "--%s %s: known are f32, f16, bf16, q8_0 and q6_k", option, name);
 }
 
 tri_status tri_cli_int_list(const char *option, const char *text, int64_t most, int64_t *out, int *n, int cap, tri_error *err) {

@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 #include "engine/convert.h"
 
-static const char *out_path, *type_name = "i2_s", *embedding_name, *shape_name;
+static const char *out_path, *type_name = "i2_s", *embedding_name, *head_name, *shape_name;
 static tri_args_list tiles, in_tiles;
 static int64_t layers, seed = 1;
 
@@ -36,9 +36,12 @@ static int write_model(tri_status (*make)(const tri_convert_options *o, const ch
   tri_error err;
   tri_tiles_given given[MOST_TILES], in_given[MOST_TILES];
   tri_convert_options o = {.progress = on_progress, .tiles = given, .n_tiles = (size_t)tiles.count, .in_tiles = in_given, .n_in_tiles = (size_t)in_tiles.count};
+  uint32_t head_type;
+  if (head_name) o.head_type = &head_type;
   if (!out_path) return tri_status_fail(&err, TRI_E_INVALID, "an output file is needed: -o FILE"), tri_cli_fail(&err);
   tri_status status = parse_type(type_name, &o.linear_type, &err);
-  if (status == TRI_OK) status = tri_cli_matrix_type(embedding_name ? embedding_name : "f16", &o.embedding_type, &err);
+  if (status == TRI_OK) status = tri_cli_matrix_type("embedding-type", embedding_name ? embedding_name : "f16", &o.embedding_type, &err);
+  if (status == TRI_OK && head_name) status = tri_cli_matrix_type("head-type", head_name, &head_type, &err);
   if (status == TRI_OK) status = parse_tiles(&tiles, given, &err);
   if (status == TRI_OK) status = parse_tiles(&in_tiles, in_given, &err);
   if (status != TRI_OK) return tri_cli_fail(&err);
@@ -59,7 +62,9 @@ static tri_status make_converted(const tri_convert_options *o, const char *sourc
     if (o->n_in_tiles) return tri_status_fail(err, TRI_E_INVALID, "--in-tiles is for GGUF files, and %s is a folder", source);
     return tri_convert_hf(source, out_path, o, err);
   }
-  if (embedding_name) return tri_status_fail(err, TRI_E_INVALID, "--embedding-type is for Hugging Face folders: a GGUF file's embedding is copied");
+  if (embedding_name || head_name)
+    return tri_status_fail(err, TRI_E_INVALID, "--%s-type is for Hugging Face folders: a GGUF file's embedding and head are copied",
+                           embedding_name ? "embedding" : "head");
   return tri_convert_gguf(source, out_path, o, err);
 }
 static tri_status make_dummy(const tri_convert_options *o, const char *source, tri_error *err) {
@@ -71,13 +76,16 @@ static tri_status make_dummy(const tri_convert_options *o, const char *source, t
 #define TILES_ARG                                                                                                                \
   {"tiles", 0, TRI_ARG_MULTI, &tiles, "MxK=BM,BK[,bm]", "Tile sizes to write M x K matrices in tl1 or tl2 with; repeatable (default: bitnet.cpp's for its models, else by a rule).", 0, 0}
 #define EMBEDDING_ARG                                                                                                            \
-  {"embedding-type", 0, TRI_ARG_STRING, &embedding_name, "TYPE", "Type of embedding and head: f32, f16, bf16 or q8_0 (default f16).", 0, 0}
+  {"embedding-type", 0, TRI_ARG_STRING, &embedding_name, "TYPE", "Type of the embedding: f32, f16, bf16, q8_0 or q6_k (default f16).", 0, 0}
+#define HEAD_ARG                                                                                                                 \
+  {"head-type", 0, TRI_ARG_STRING, &head_name, "TYPE", "Type of the head, likewise (default: the embedding's). A head that was the embedding then gets a tensor of its own.", 0, 0}
 
 int tri_cli_convert(int argc, char **argv) {
   static const tri_arg args[] = {
       OUT_ARG,
       TYPE_ARG,
       EMBEDDING_ARG,
+      HEAD_ARG,
       TILES_ARG,
       {"in-tiles", 0, TRI_ARG_MULTI, &in_tiles, "MxK=BM,BK[,bm]", "Tile sizes of IN.gguf in tl1 or tl2, from bitnet.cpp's kernel_config.ini; repeatable.", 0, 0},
   };
@@ -99,6 +107,7 @@ int tri_cli_make_dummy(int argc, char **argv) {
       {"shape", 0, TRI_ARG_STRING, &shape_name, "NAME", "bitnet-2b, bitnet-3b or llama3-8b.", 0, 0},
       TYPE_ARG,
       EMBEDDING_ARG,
+      HEAD_ARG,
       TILES_ARG,
       {"layers", 0, TRI_ARG_INT, &layers, "N", "Another number of layers than the real model's.", 1, 1024},
       {"seed", 0, TRI_ARG_INT, &seed, "N", "The same seed gives the same file (default 1).", 0, 9e15},

@@ -6,7 +6,8 @@
 /* A Hugging Face folder (config.json, tokenizer.json, safetensors in one file or shards) or a GGUF file -> GGUF. */
 
 typedef struct tri_convert_options {
-  uint32_t embedding_type; /* TRI_TYPE_F32, F16, BF16 or Q8_0 (hidden_size % 32 == 0), for embedding and untied head */
+  uint32_t embedding_type; /* TRI_TYPE_F32, F16, BF16, Q8_0 (hidden_size % 32 == 0) or Q6_K (% 256 == 0) */
+  const uint32_t *head_type; /* of the head, likewise; NULL: embedding_type. Where it differs, a tied model gets a head of its own. */
   uint32_t linear_type;    /* TRI_TYPE_I2_S, TL1 or TL2 */
   /* Called often, with the bytes of tensor data done and in all, and the tensor at work; may be NULL. */
   void (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);
@@ -27,12 +28,12 @@ TRI_MUST_CHECK tri_status tri_convert_hf(const char *folder, const char *out_pat
 /* The same model with its ternary linears as linear_type: the trits and scales stay bit for bit, other tensors and the
  * metadata are copied, except for general.file_type and the keys of tile sizes. Where the type stays, so do the file's tile
  * sizes, if none are given. All tensors' shapes are checked before anything is written, their codes while it is; memory stays
- * within the largest tensor. embedding_type is not used. Errors as above. */
+ * within the largest tensor. embedding_type and head_type are not used. Errors as above. */
 TRI_MUST_CHECK tri_status tri_convert_gguf(const char *in_path, const char *out_path, const tri_convert_options *o, tri_error *err);
 
 /* Random ternary weights at a real model's shape, for speed work: "bitnet-2b", "bitnet-3b", "llama3-8b".
  * Streamed: memory stays small. The seed fixes every byte. layers > 0 overrides the number of layers. `o` serves for its
- * linear_type, tiles and progress and may be NULL: I2_S. Its tokenizer has one token a byte, so text works. */
+ * linear_type, head_type, tiles and progress and may be NULL: I2_S. Its tokenizer has one token a byte, so text works. */
 TRI_MUST_CHECK tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers, uint64_t seed,
                                             const tri_convert_options *o, tri_error *err);
 

@@ -134,6 +134,13 @@ static tri_status write_floats(tri_convert_out *c, const tri_convert_tensor *t, 
   return status;
 }
 
+/* The number that stands for a tensor's values: its place in the file, but a head that is the embedding in another type has
+ * the embedding's, and then the tensors behind it are as in a file without it. */
+static size_t values_of(const tri_convert_out *c, size_t i) {
+  bool extra = c->shape.tied && strcmp(tri_convert_out_tensor(c, 2).name, "output.weight") == 0;
+  return !extra || i < 2 ? i : i == 2 ? 0 : i - 1;
+}
+
 static tri_status write_all(tri_convert_out *c, const char *path, const tri_vocab *vocab, uint64_t seed,
                             tri_error *err) {
   float *chunk = malloc(TRI_CONVERT_CHUNK * sizeof *chunk);
@@ -142,7 +149,7 @@ static tri_status write_all(tri_convert_out *c, const char *path, const tri_voca
   if (status != TRI_OK) return free(chunk), status;
   for (size_t i = 0; i < tri_convert_out_count(c) && status == TRI_OK; i++) {
     tri_convert_tensor t = tri_convert_out_tensor(c, i);
-    uint64_t key = random_at(seed, i);
+    uint64_t key = random_at(seed, values_of(c, i));
     status = t.form ? write_linear(c, &t, key, err) : write_floats(c, &t, key, chunk, err);
   }
   free(chunk);

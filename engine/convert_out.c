@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/i2s.h"
+#include "kernels/q6.h"
 
 enum { QUANTIZATION_VERSION = 2 };
 
@@ -32,10 +33,14 @@ static const part parts[] = {
 enum { PARTS = sizeof parts / sizeof *parts, SUB_PARTS = 2 };
 
 static size_t parts_of(const tri_shape *s) { return s->sub_norms ? PARTS : PARTS - SUB_PARTS; }
-static size_t outer_count(const tri_shape *s) { return s->tied ? 2 : 3; }
+
+static uint32_t head_type(const tri_convert_out *c) { return c->options.head_type ? *c->options.head_type : c->options.embedding_type; }
+/* A head that is the embedding in another type stands in the file as a tensor of its own. */
+static bool own_head(const tri_convert_out *c) { return !c->shape.tied || head_type(c) != c->options.embedding_type; }
+static size_t outer_count(const tri_convert_out *c) { return own_head(c) ? 3 : 2; }
 
 size_t tri_convert_out_count(const tri_convert_out *c) {
-  return outer_count(&c->shape) + (size_t)c->shape.n_layers * parts_of(&c->shape);
+  return outer_count(c) + (size_t)c->shape.n_layers * parts_of(&c->shape);
 }
 
 static const part *part_at(const tri_shape *s, size_t nth) {
@@ -52,8 +57,9 @@ static tri_convert_tensor outer_tensor(const tri_convert_out *c, size_t i) {
   static const char *const names[][2] = {{"token_embd.weight", "model.embed_tokens.weight"},
                                          {"output_norm.weight", "model.norm.weight"},
                                          {"output.weight", "lm_head.weight"}};
-  tri_convert_tensor t = {.vector = i == 1, .type = i == 1 ? TRI_TYPE_F32 : c->options.embedding_type};
-  strcpy(t.name, names[i][0]), strcpy(t.source, names[i][1]);
+  tri_convert_tensor t = {.vector = i == 1};
+  t.type = i == 0 ? c->options.embedding_type : i == 1 ? TRI_TYPE_F32 : head_type(c);
+  strcpy(t.name, names[i][0]), strcpy(t.source, names[i == 2 && c->shape.tied ? 0 : i][1]);
   t.m = t.vector ? 1 : (uint64_t)c->shape.vocab, t.k = (uint64_t)c->shape.d;
   return t;
 }
@@ -74,7 +80,7 @@ static tri_convert_tensor layer_tensor(const tri_convert_out *c, size_t layer, c
 }
 
 tri_convert_tensor tri_convert_out_tensor(const tri_convert_out *c, size_t i) {
-  size_t outer = outer_count(&c->shape), per_layer = parts_of(&c->shape);
+  size_t outer = outer_count(c), per_layer = parts_of(&c->shape);
   tri_convert_tensor t =
       i < outer ? outer_tensor(c, i)
                 : layer_tensor(c, (i - outer) / per_layer, part_at(&c->shape, (i - outer) % per_layer));
@@ -129,18 +135,24 @@ static tri_status plan_linears(tri_convert_out *c, tri_error *err) {
   return tri_convert_sink_check(o, c->forms, TRI_LINEARS, err);
 }
 
+static bool writable(uint32_t type) {
+  return type == TRI_TYPE_F32 || type == TRI_TYPE_F16 || type == TRI_TYPE_BF16 || type == TRI_TYPE_Q8_0 || type == TRI_TYPE_Q6_K;
+}
+
 tri_status tri_convert_out_plan(tri_convert_out *c, const char *path, tri_error *err) {
-  uint32_t e = c->options.embedding_type;
-  if (e != TRI_TYPE_F32 && e != TRI_TYPE_F16 && e != TRI_TYPE_BF16 && e != TRI_TYPE_Q8_0)
-    return tri_status_fail(err, TRI_E_INVALID, "%s: embeddings as type %u; F32, F16, BF16 or Q8_0 expected",
-                           path, e);
+  uint32_t wanted[] = {c->options.embedding_type, head_type(c)};
+  for (size_t i = 0; i < 2; i++)
+    if (!writable(wanted[i]))
+      return tri_status_fail(err, TRI_E_INVALID, "%s: %s as type %u; F32, F16, BF16, Q8_0 or Q6_K expected", path,
+                             i ? "the head" : "embeddings", wanted[i]);
   tri_status status = plan_linears(c, err);
   if (status != TRI_OK) return tri_status_prefix(err, status, "%s", path);
   for (size_t i = 0; i < tri_convert_out_count(c); i++) {
     tri_convert_tensor t = tri_convert_out_tensor(c, i);
     if (!t.bytes)
-      return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s: %llu x %llu values don't make whole blocks of %s, whose rows take multiples of 32",
-                             path, t.name, (unsigned long long)t.m, (unsigned long long)t.k, tri_type_name(t.type));
+      return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s: %llu x %llu values don't make whole blocks of %s, whose rows take multiples of %d",
+                             path, t.name, (unsigned long long)t.m, (unsigned long long)t.k, tri_type_name(t.type),
+                             t.type == TRI_TYPE_Q6_K ? TRI_Q6_BLOCK : TRI_Q8_BLOCK);
     if (t.k > TRI_CONVERT_CHUNK)
       return tri_status_fail(err, TRI_E_LIMIT, "%s: tensor %s: rows of %llu values; at most %d expected",
                              path, t.name, (unsigned long long)t.k, TRI_CONVERT_CHUNK);
@@ -182,6 +194,10 @@ tri_status tri_convert_out_floats(tri_convert_out *c, const tri_convert_tensor *
   if (t->type == TRI_TYPE_Q8_0) {
     tri_q8_to_file(x, n, c->encoded);
     return tri_convert_sink_bytes(&c->sink, t->name, c->encoded, n / TRI_Q8_BLOCK * (TRI_Q8_BLOCK + 2), err);
+  }
+  if (t->type == TRI_TYPE_Q6_K) {
+    tri_q6_to_file(x, n, c->encoded);
+    return tri_convert_sink_bytes(&c->sink, t->name, c->encoded, n / TRI_Q6_BLOCK * TRI_Q6_FILE_BYTES, err);
   }
   c->kernels->from_f32(x, t->type == TRI_TYPE_F16 ? TRI_F16 : TRI_BF16, c->encoded, n);
   return tri_convert_sink_bytes(&c->sink, t->name, c->encoded, n * 2, err);

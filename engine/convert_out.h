@@ -31,7 +31,7 @@ typedef struct tri_convert_out {
   uint8_t *encoded; /* scratch, TRI_CONVERT_CHUNK floats in any type */
 } tri_convert_out;
 
-enum { TRI_CONVERT_CHUNK = TRI_MAX_K }; /* most values that one call takes; a multiple of TRI_Q8_BLOCK */
+enum { TRI_CONVERT_CHUNK = TRI_MAX_K }; /* most values that one call takes; a multiple of every type's block */
 
 /* Check that the shape can be written with these options. Comes first. */
 TRI_MUST_CHECK tri_status tri_convert_out_plan(tri_convert_out *c, const char *path, tri_error *err);
@@ -44,7 +44,7 @@ tri_convert_tensor tri_convert_out_tensor(const tri_convert_out *c, size_t i);
  * follow in order: linears by tri_convert_sink_linear, the others by tri_convert_out_floats. */
 TRI_MUST_CHECK tri_status tri_convert_out_begin(tri_convert_out *c, const char *path, const tri_vocab *vocab,
                                                 tri_error *err);
-/* The next n <= TRI_CONVERT_CHUNK values of tensor t, in its type; n is a multiple of TRI_Q8_BLOCK for Q8_0.
+/* The next n <= TRI_CONVERT_CHUNK values of tensor t, in its type; n is a multiple of the type's block (Q8_0, Q6_K).
  */
 TRI_MUST_CHECK tri_status tri_convert_out_floats(tri_convert_out *c, const tri_convert_tensor *t,
                                                  const float *x, size_t n, tri_error *err);

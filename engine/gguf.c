@@ -44,7 +44,7 @@ typedef struct type_info {
 static const type_info types[] = {
     {TRI_TYPE_F32, "F32", 1, 4},   {TRI_TYPE_F16, "F16", 1, 2},   {TRI_TYPE_Q8_0, "Q8_0", 32, 34},
     {TRI_TYPE_BF16, "BF16", 1, 2}, {TRI_TYPE_I2_S, "I2_S", 0, 0}, {TRI_TYPE_TL1, "TL1", 0, 0},
-    {TRI_TYPE_TL2, "TL2", 0, 0},
+    {TRI_TYPE_TL2, "TL2", 0, 0},   {TRI_TYPE_Q6_K, "Q6_K", 256, 210},
 };
 
 static const type_info *find_type(uint32_t type) {

@@ -14,6 +14,7 @@ typedef enum tri_type {
   TRI_TYPE_F32 = 0,
   TRI_TYPE_F16 = 1,
   TRI_TYPE_Q8_0 = 8,
+  TRI_TYPE_Q6_K = 14, /* kernels/q6.h */
   TRI_TYPE_BF16 = 30,
   TRI_TYPE_I2_S = 36, /* bitnet.cpp: 2 bits a weight, one f32 scale per tensor (kernels/i2s.h) */
   TRI_TYPE_TL1 = 38,  /* bitnet.cpp: two weights in 4 bits, in tiles whose sizes stand elsewhere (kernels/tl1.h) */

@@ -5,26 +5,33 @@
 #include <stdlib.h>
 #include <string.h>
 #include "kernels/i2s.h"
+#include "kernels/q6.h"
 
 static tri_ftype float_type(uint32_t type) { return type == TRI_TYPE_F16 ? TRI_F16 : type == TRI_TYPE_BF16 ? TRI_BF16 : TRI_F32; }
 
+static bool is_int8(uint32_t type) { return type == TRI_TYPE_Q8_0 || type == TRI_TYPE_Q6_K; }
+
 static void pack_fn(void *arg, int thread, int threads) {
   tri_stage *s = arg;
-  size_t first, last;
-  tri_pool_split(tri_round_up(s->head_q8.m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS, thread, threads, &first, &last);
-  tri_q8_from_file(tri_model_head(s->model)->data, s->head_q8.m, s->head_q8.k, s->head_q.data, s->head_d.data, first, last);
+  const tri_gguf_tensor *t = tri_model_head(s->model);
+  size_t first, last, vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d;
+  tri_pool_split(s->vocab_ld / TRI_BLOCK_ROWS, thread, threads, &first, &last);
+  if (t->type == TRI_TYPE_Q6_K) tri_q6_from_file(t->data, vocab, d, s->head_q.data, first, last);
+  else tri_q8_from_file(t->data, vocab, d, s->head_q.data, s->head_d.data, first, last);
 }
 
 tri_status tri_head_open(tri_stage *s, tri_error *err) {
   const tri_gguf_tensor *t = tri_model_head(s->model);
-  if (t->type != TRI_TYPE_Q8_0) return TRI_OK; /* float types are read in place */
+  if (!is_int8(t->type)) return TRI_OK; /* float types are read in place */
   size_t vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d;
   s->vocab_ld = tri_round_up(vocab, TRI_BLOCK_ROWS);
-  s->head_q = tri_mem_get(s->vocab_ld * d);
-  s->head_d = tri_mem_get(s->vocab_ld * (d / TRI_Q8_BLOCK) * sizeof(float));
+  bool q6 = t->type == TRI_TYPE_Q6_K;
+  s->head_q = tri_mem_get(q6 ? tri_q6_bytes(vocab, d) : s->vocab_ld * d);
+  s->head_d = tri_mem_get(q6 ? 0 : s->vocab_ld * (d / TRI_Q8_BLOCK) * sizeof(float));
   s->logits = tri_mem_get(TRI_PANEL_ROWS * s->vocab_ld * sizeof(float));
-  if (!s->head_q.data || !s->head_d.data || !s->logits.data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the head");
-  s->head_q8 = (tri_q8){s->head_q.data, s->head_d.data, vocab, d};
+  if (!s->head_q.data || (!q6 && !s->head_d.data) || !s->logits.data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the head");
+  if (q6) s->head_q6 = (tri_q6){s->head_q.data, vocab, d};
+  else s->head_q8 = (tri_q8){s->head_q.data, s->head_d.data, vocab, d};
   tri_pool_run(s->pool, pack_fn, s);
   tri_file_map_drop(t->data, t->bytes);
   return TRI_OK;
@@ -39,6 +46,10 @@ void tri_head_close(tri_stage *s) {
 void tri_head_embed(const tri_stage *s, int32_t token, float *x) {
   const tri_gguf_tensor *t = tri_model_embedding(s->model);
   size_t d = (size_t)s->shape.d;
+  if (t->type == TRI_TYPE_Q6_K) {
+    tri_q6_values(t->data + (size_t)token * (d / TRI_Q6_BLOCK) * TRI_Q6_FILE_BYTES, d / TRI_Q6_BLOCK, x);
+    return;
+  }
   if (t->type != TRI_TYPE_Q8_0) {
     size_t row = d * (t->type == TRI_TYPE_F32 ? 4 : 2);
     s->k->to_f32(t->data + (size_t)token * row, float_type(t->type), x, d);
@@ -78,7 +89,7 @@ static void float_fn(void *arg, int thread, int threads) {
 }
 
 /* One panel of rows: quantise (rows dealt to threads), multiply (vocabulary dealt to threads). */
-static void q8_fn(void *arg, int thread, int threads) {
+static void int8_fn(void *arg, int thread, int threads) {
   const head_step *st = arg;
   tri_stage *s = st->s;
   size_t vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d, first, last;
@@ -90,7 +101,8 @@ static void q8_fn(void *arg, int thread, int threads) {
   tri_pool_split(s->vocab_ld / TRI_BLOCK_ROWS, thread, threads, &first, &last);
   if (first == last) return;
   float *y = s->logits.data;
-  s->k->q8_gemm(&s->head_q8, s->acts.q.data, scales, st->n, first, last, y, s->vocab_ld);
+  if (s->head_q6.w) s->k->q6_gemm(&s->head_q6, s->acts.q.data, scales, st->n, first, last, y, s->vocab_ld);
+  else s->k->q8_gemm(&s->head_q8, s->acts.q.data, scales, st->n, first, last, y, s->vocab_ld);
   size_t a = first * TRI_BLOCK_ROWS, b = last * TRI_BLOCK_ROWS < vocab ? last * TRI_BLOCK_ROWS : vocab;
   for (size_t r = 0; r < st->n; r++) memcpy(st->logits + r * vocab + a, y + r * s->vocab_ld + a, (b - a) * sizeof *y);
 }
@@ -99,11 +111,11 @@ void tri_stage_logits(tri_stage *s, const float *hidden, int32_t n, float *logit
   size_t d = (size_t)s->shape.d, vocab = (size_t)s->shape.vocab;
   const float *weight = (const float *)(const void *)tri_model_head_norm(s->model)->data;
   float *normed = s->ctx.data; /* [TRI_PANEL_ROWS, d] */
-  bool q8 = tri_model_head(s->model)->type == TRI_TYPE_Q8_0;
+  bool int8 = is_int8(tri_model_head(s->model)->type);
   for (size_t r0 = 0; r0 < (size_t)n; r0 += TRI_PANEL_ROWS) {
     size_t rows = (size_t)n - r0 < TRI_PANEL_ROWS ? (size_t)n - r0 : TRI_PANEL_ROWS;
     for (size_t r = 0; r < rows; r++) s->k->rmsnorm(hidden + (r0 + r) * d, weight, s->shape.eps, normed + r * d, d);
     head_step st = {s, normed, rows, logits + r0 * vocab};
-    tri_pool_run(s->pool, q8 ? q8_fn : float_fn, &st);
+    tri_pool_run(s->pool, int8 ? int8_fn : float_fn, &st);
   }
 }

@@ -128,12 +128,12 @@ static tri_status need_tensor(const tri_model *m, const char *name, size_t rows,
   for (size_t i = 0; i < n_types; i++)
     if (t->type == types[i]) return *out = t, TRI_OK;
   return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s has type %s (%u); %s can be read here", path, name, tri_type_name(t->type),
-                         t->type, types[0] == TRI_TYPE_I2_S ? "I2_S, TL1 and TL2" : types[0] == TRI_TYPE_F32 && n_types == 1 ? "F32" : "F32, F16, BF16 and Q8_0");
+                         t->type, types[0] == TRI_TYPE_I2_S ? "I2_S, TL1 and TL2" : types[0] == TRI_TYPE_F32 && n_types == 1 ? "F32" : "F32, F16, BF16, Q8_0 and Q6_K");
 }
 
 static const uint32_t ternary_types[] = {TRI_TYPE_I2_S, TRI_TYPE_TL1, TRI_TYPE_TL2};
 static const uint32_t norm_types[] = {TRI_TYPE_F32};
-static const uint32_t matrix_types[] = {TRI_TYPE_F16, TRI_TYPE_BF16, TRI_TYPE_F32, TRI_TYPE_Q8_0};
+static const uint32_t matrix_types[] = {TRI_TYPE_F16, TRI_TYPE_BF16, TRI_TYPE_F32, TRI_TYPE_Q8_0, TRI_TYPE_Q6_K};
 #define TYPES(a) a, sizeof(a) / sizeof *(a)
 
 static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
@@ -245,6 +245,7 @@ size_t tri_model_layer_bytes(const tri_model *m) {
 
 size_t tri_model_head_bytes(const tri_model *m) {
   size_t vocab = tri_round_up((size_t)m->shape.vocab, TRI_BLOCK_ROWS), d = (size_t)m->shape.d;
+  if (m->head->type == TRI_TYPE_Q6_K) return tri_q6_bytes(vocab, d);
   if (m->head->type == TRI_TYPE_Q8_0) return vocab * d + vocab * d / TRI_Q8_BLOCK * sizeof(float);
   return m->head->bytes;
 }

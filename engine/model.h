@@ -43,7 +43,7 @@ const tri_shape *tri_model_shape(const tri_model *m);
 const tri_tokenizer *tri_model_tokenizer(const tri_model *m); /* NULL if there is none */
 TRI_MUST_CHECK tri_status tri_model_need_tokenizer(const tri_model *m, const tri_tokenizer **out, tri_error *err);
 const tri_layer_tensors *tri_model_layer(const tri_model *m, int layer);
-const tri_gguf_tensor *tri_model_embedding(const tri_model *m); /* F32, F16, BF16 or Q8_0 [vocab, d] */
+const tri_gguf_tensor *tri_model_embedding(const tri_model *m); /* F32, F16, BF16, Q8_0 or Q6_K [vocab, d] */
 const tri_gguf_tensor *tri_model_head(const tri_model *m);      /* the embedding when tied */
 const tri_gguf_tensor *tri_model_head_norm(const tri_model *m); /* F32 [d] */
 /* Rows and columns of one linear of this shape. */

@@ -37,8 +37,9 @@ struct tri_stage {
   tri_kv *kv;
   float *rope_cos, *rope_sin; /* [context, hd/2] */
   /* the head */
-  tri_mem head_q, head_d; /* Q8_0 only */
+  tri_mem head_q, head_d; /* the head's run-time form; empty for float types, head_d for all but Q8_0 */
   tri_q8 head_q8;
+  tri_q6 head_q6;
   /* buffers, sized for max_rows (ld: columns of a row, a multiple of TRI_BLOCK_ROWS) */
   tri_acts acts;
   tri_mem qkv;   /* float [max_rows, qkv_ld]: q, k, v side by side */
@@ -47,7 +48,7 @@ struct tri_stage {
   tri_mem y;     /* float [max_rows, d_ld]: o_proj's and down_proj's result */
   tri_mem norm;  /* float [threads, max(d, ffn, n_heads*hd)] */
   tri_mem scores; /* float [threads, context] */
-  tri_mem logits; /* float [TRI_PANEL_ROWS, vocab_ld], Q8_0 head only */
+  tri_mem logits; /* float [TRI_PANEL_ROWS, vocab_ld], Q8_0 and Q6_K heads only */
   size_t qkv_ld, ffn_ld, d_ld, norm_ld, vocab_ld;
   void (*watch)(void *, int32_t, const float *, int32_t);
   void *watch_arg;

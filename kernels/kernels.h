@@ -32,6 +32,9 @@ enum {
   TRI_K_ALIGN = 128,   /* kpad is a multiple of this */
   TRI_MAX_K = 1 << 18, /* keeps every int32 accumulator exact, codes scaled by 64 included (4096 * K < 2^31) */
   TRI_Q8_BLOCK = 32,   /* values per scale in Q8_0 */
+  TRI_Q6_BLOCK = 256,  /* values per block in Q6_K */
+  TRI_Q6_GROUP = 16,   /* values per scale in Q6_K */
+  TRI_Q6_BYTES = 3392, /* 16 rows of a block in Q6's run-time form */
 };
 
 typedef enum tri_isa {
@@ -82,6 +85,22 @@ typedef struct tri_q8 {
 typedef void tri_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
                       size_t block_last, int32_t *y, size_t ldy);
 
+/* Q6 run-time form, for head matrices too: [m, k] in blocks of 256 values of a row, k % 256 == 0; a weight is
+ *     d * scale * (code - 32)
+ * with d a float for each block, scale an int8 for each group of 16 values and code 0 to 63: 6.625 bits. w: mpad/16
+ * row blocks of k/256 blocks of TRI_Q6_BYTES: d of each of the 16 rows, 64 bytes; the 16 groups' scales, int8
+ * [16, 16 rows]; and 16 groups of three 64-byte lines. Byte 4r + j of the first line holds the low four bits of row r's
+ * values j and (at shift 4) 8 + j; the second line those of 4 + j and 12 + j; the third the high two bits of values j,
+ * 4 + j, 8 + j and 12 + j at shifts 0, 2, 4 and 6. Padding rows are all zero: their d makes them so. */
+typedef struct tri_q6 {
+  const uint8_t *w;
+  size_t m, k;
+} tri_q6;
+
+static inline size_t tri_q6_bytes(size_t m, size_t k) {
+  return tri_round_up(m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS * (k / TRI_Q6_BLOCK) * TRI_Q6_BYTES;
+}
+
 typedef struct tri_kernels {
   tri_isa isa;
   const char *name;
@@ -115,6 +134,12 @@ typedef struct tri_kernels {
    * blocks [block_first, block_last). dx is [rows, k/32]. 1 <= rows <= TRI_PANEL_ROWS. Panel values are -127..127 (as
    * quant_row_q8 makes them); weights of -128 are harmless. w->q is 64-byte aligned. ldy as in tri_gemm. */
   void (*q8_gemm)(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
+                  size_t block_last, float *y, size_t ldy);
+
+  /* The same for Q6 weights: y[row * ldy + i] = sum over groups of 32 values, ascending, of (float)t * (d * dx), where t
+   * is the exact sum, over both scales' halves, of scale * (code - 32) * q: below 2^24, so the float is exact as well.
+   * w->w is 64-byte aligned. */
+  void (*q6_gemm)(const tri_q6 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
                   size_t block_last, float *y, size_t ldy);
 
   /* --- float ops (float_body.h) --- */

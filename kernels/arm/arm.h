@@ -12,5 +12,9 @@ void tri_q8_neon_gemm(const tri_q8 *w, const int8_t *panel, const float *dx, siz
                       size_t block_last, float *y, size_t ldy);
 void tri_q8_dotprod_gemm(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
                          size_t block_last, float *y, size_t ldy);
+void tri_q6_neon_gemm(const tri_q6 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
+                      size_t block_last, float *y, size_t ldy);
+void tri_q6_dotprod_gemm(const tri_q6 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
+                         size_t block_last, float *y, size_t ldy);
 
 #endif

@@ -37,6 +37,7 @@ const tri_kernels tri_float_neon_table = {
              [TRI_FORM_TL1] = tri_lut_neon_tl1,
              [TRI_FORM_TL2] = tri_lut_neon_tl2},
     .q8_gemm = tri_q8_neon_gemm,
+    .q6_gemm = tri_q6_neon_gemm,
     FLOAT_OPS,
 };
 
@@ -47,5 +48,6 @@ const tri_kernels tri_float_neon_table_dotprod = {
              [TRI_FORM_TL1] = tri_lut_neon_tl1,
              [TRI_FORM_TL2] = tri_lut_neon_tl2},
     .q8_gemm = tri_q8_dotprod_gemm,
+    .q6_gemm = tri_q6_dotprod_gemm,
     FLOAT_OPS,
 };

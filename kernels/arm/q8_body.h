@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* INT8 products in 16-byte registers. The including file defines GEMM, the function's name, and
- *   dot2(sum, w0, q0, w1, q1): sum plus, in each 32-bit lane, the four products of w0 by q0 and of w1 by q1. */
+/* INT8 products in 16-byte registers. Included after a file of dot2 by a file that defines GEMM, the function's name. */
 #include <string.h>
 #include "kernels/inline.h"
 #include "kernels/arm/arm.h"

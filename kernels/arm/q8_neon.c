@@ -1,13 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <arm_neon.h>
-
-/* In 16 bits, two products are at most 2 * 128 * 127 = 32512 (|q| <= 127 by contract). */
-static inline int32x4_t dot2(int32x4_t sum, int8x16_t w0, int8x16_t q0, int8x16_t w1, int8x16_t q1) {
-  int16x8_t low = vmull_s8(vget_low_s8(w0), vget_low_s8(q0)), high = vmull_s8(vget_high_s8(w0), vget_high_s8(q0));
-  low = vmlal_s8(low, vget_low_s8(w1), vget_low_s8(q1));
-  high = vmlal_s8(high, vget_high_s8(w1), vget_high_s8(q1));
-  return vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
-}
+#include "kernels/arm/dot2_neon.h"
 
 #define GEMM tri_q8_neon_gemm
 #include "kernels/arm/q8_body.h"

@@ -28,6 +28,7 @@ const tri_kernels tri_float_avx2_table = {
              [TRI_FORM_TL1] = tri_lut_avx2_tl1,
              [TRI_FORM_TL2] = tri_lut_avx2_tl2},
     .q8_gemm = tri_q8_avx2_gemm,
+    .q6_gemm = tri_q6_avx2_gemm,
     FLOAT_OPS,
 };
 
@@ -38,5 +39,6 @@ const tri_kernels tri_float_avx2_table_avxvnni = {
              [TRI_FORM_TL1] = tri_lut_avx2_tl1,
              [TRI_FORM_TL2] = tri_lut_avx2_tl2},
     .q8_gemm = tri_q8_avxvnni_gemm,
+    .q6_gemm = tri_q6_avxvnni_gemm,
     FLOAT_OPS,
 };

@@ -23,6 +23,7 @@ const tri_kernels tri_float_avx512_table = {
              [TRI_FORM_TL1] = tri_lut_avx512_tl1,
              [TRI_FORM_TL2] = tri_lut_avx512_tl2},
     .q8_gemm = tri_q8_avx512_gemm,
+    .q6_gemm = tri_q6_avx512_gemm,
     FLOAT_OPS,
 };
 
@@ -34,6 +35,7 @@ const tri_kernels tri_float_avx512_table_vbmi = {
              [TRI_FORM_TL2] = tri_lut_avx512_tl2,
              [TRI_FORM_T5] = tri_t5_avx512_gemm},
     .q8_gemm = tri_q8_avx512_gemm,
+    .q6_gemm = tri_q6_avx512_gemm,
     FLOAT_OPS,
 };
 
@@ -44,5 +46,6 @@ const tri_kernels tri_float_avx512_table_vnni256 = {
              [TRI_FORM_TL1] = tri_lut_avx2_tl1,
              [TRI_FORM_TL2] = tri_lut_avx2_tl2},
     .q8_gemm = tri_q8_vnni256_gemm,
+    .q6_gemm = tri_q6_vnni256_gemm,
     FLOAT_OPS,
 };

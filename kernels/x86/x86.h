@@ -19,5 +19,13 @@ void tri_q8_vnni256_gemm(const tri_q8 *w, const int8_t *panel, const float *dx, 
                          size_t block_last, float *y, size_t ldy);
 void tri_q8_avx512_gemm(const tri_q8 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
                         size_t block_last, float *y, size_t ldy);
+void tri_q6_avx2_gemm(const tri_q6 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
+                      size_t block_last, float *y, size_t ldy);
+void tri_q6_avxvnni_gemm(const tri_q6 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
+                         size_t block_last, float *y, size_t ldy);
+void tri_q6_vnni256_gemm(const tri_q6 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
+                         size_t block_last, float *y, size_t ldy);
+void tri_q6_avx512_gemm(const tri_q6 *w, const int8_t *panel, const float *dx, size_t rows, size_t block_first,
+                        size_t block_last, float *y, size_t ldy);
 
 #endif

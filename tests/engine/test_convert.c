@@ -467,7 +467,7 @@ static void each_wrong_folder_has_its_error(void **state) {
        TRI_E_FORMAT,
        "eos_token_id is not the id of one of 40 tokens"},
       {{PACKED, .config_old = "[\"", .config_new = "["}, TRI_E_FORMAT, "config.json: no JSON"},
-      {{PACKED, .embedding_type = TRI_TYPE_I2_S}, TRI_E_INVALID, "F32, F16, BF16 or Q8_0 expected"},
+      {{PACKED, .embedding_type = TRI_TYPE_I2_S}, TRI_E_INVALID, "F32, F16, BF16, Q8_0 or Q6_K expected"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     make_folder(&cases[i].v);

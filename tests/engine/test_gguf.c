@@ -315,6 +315,8 @@ static void types_have_their_sizes(void **state) {
   assert_true(tri_type_bytes(TRI_TYPE_F32, 6, 3, &b) && b == 24);
   assert_true(tri_type_bytes(TRI_TYPE_BF16, 6, 3, &b) && b == 12);
   assert_true(tri_type_bytes(TRI_TYPE_Q8_0, 64, 32, &b) && b == 68);
+  assert_true(tri_type_bytes(TRI_TYPE_Q6_K, 1024, 512, &b) && b == 840);
+  assert_false(tri_type_bytes(TRI_TYPE_Q6_K, 1024, 128, &b));
   assert_true(tri_type_bytes(TRI_TYPE_I2_S, 8640ull * 3200, 8640, &b) && b == 8640ull * 3200 / 4 + 32);
   assert_true(tri_type_bytes(TRI_TYPE_TL2, 256 * 768, 768, &b) && b == 27328 + 16384 + 32);
   assert_false(tri_type_bytes(TRI_TYPE_Q8_0, 64, 16, &b));
