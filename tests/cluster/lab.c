@@ -140,6 +140,19 @@ pid_t lab_spawn(const char *const *argv, int *output_fd) {
   return pid;
 }
 
+int lab_await_exit(pid_t pid) {
+  enum { LOOK_MS = 5 };
+  int64_t until = tri_clock_ms() + LAB_WAIT_MS;
+  int status = 0;
+  pid_t reaped;
+  while ((reaped = waitpid(pid, &status, WNOHANG)) == 0) {
+    if (tri_clock_ms() > until) fail_msg("process %d does not end", (int)pid);
+    poll(NULL, 0, LOOK_MS);
+  }
+  assert_int_equal(reaped, pid);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 int lab_finish(pid_t pid, int output_fd, tri_buf *output) {
   int64_t until = tri_clock_ms() + LAB_WAIT_MS;
   for (;;) {
@@ -154,11 +167,10 @@ int lab_finish(pid_t pid, int output_fd, tri_buf *output) {
   close(output_fd);
   bool late = tri_clock_ms() >= until;
   if (late) kill(pid, SIGKILL);
-  int status = 0;
-  assert_int_equal(waitpid(pid, &status, 0), pid);
+  int code = lab_await_exit(pid);
   if (late) fail_msg("a program did not end in time; it said: %s", output->data ? (char *)output->data : "nothing");
   if (!output->data) tri_buf_append(output, "", 0), tri_buf_reserve(output, 1);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return code;
 }
 
 int lab_program(const char *const *argv, tri_buf *output) {

@@ -46,6 +46,9 @@ int lab_program(const char *const *argv, tri_buf *output);
 pid_t lab_spawn(const char *const *argv, int *output_fd);
 int lab_finish(pid_t pid, int output_fd, tri_buf *output);
 
+/* Until a child has ended; its exit code, or -1 if it was killed by a signal. */
+int lab_await_exit(pid_t pid);
+
 /* The coordinator's status until `part` stands in it: fails the test if that never comes. */
 void lab_await_status(tri_client *c, const char *part);
 /* Processes whose command line holds `part`, other than this one. */

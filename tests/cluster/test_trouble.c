@@ -6,9 +6,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
-#include "engine/model.h"
+#include "base/file.h"
 
 static const char prompt[] = "Once upon a time";
 static tri_error err;
@@ -86,6 +85,28 @@ static void keys_and_roles_decide_who_gets_in(void **state) {
   tri_cluster_stop(&c);
 }
 
+/* A key whose line is deleted is out with its next message, although its connection stands. */
+static void a_revoked_worker_is_out_at_once(void **state) {
+  (void)state;
+  char path[PATH_MAX];
+  tri_buf list = {0};
+  tri_cluster *c = lab_start(2, 0, TRI_WIRE_INT8);
+  tri_client *client = lab_dial(c);
+  folder(c, "coordinator/allowed.keys", path);
+  assert_ok(tri_file_read(&list, path, 1 << 16, &err), err);
+  char *line = strstr((char *)list.data, " w2");
+  while (line > (char *)list.data && line[-1] != '\n') line--;
+  tri_file_writer *w;
+  assert_ok(tri_file_writer_open(&w, path, 0600, &err), err);
+  assert_ok(tri_file_writer_write(w, list.data, (size_t)(line - (char *)list.data), &err), err);
+  assert_ok(tri_file_writer_commit(&w, &err), err);
+  assert_int_equal(lab_await_exit(tri_cluster_pid(c, 1)), 4); /* it is told, and ends */
+  lab_await_status(client, "waiting for workers 1/2");
+  tri_buf_free(&list);
+  tri_client_close(&client);
+  tri_cluster_stop(&c);
+}
+
 static void nobody_there(void **state) {
   (void)state;
   tri_buf said = {0};
@@ -94,7 +115,7 @@ static void nobody_there(void **state) {
   snprintf(endpoint, sizeof endpoint, "%s", tri_cluster_endpoint(c));
   folder(c, "client", dir);
   kill(tri_cluster_pid(c, -1), SIGKILL); /* from now on nobody listens on this port */
-  waitpid(tri_cluster_pid(c, -1), NULL, 0);
+  lab_await_exit(tri_cluster_pid(c, -1));
   int code = lab_program((const char *[]){"trireme", "status", "--coordinator", endpoint, "--key", dir, "--timeout", "1", NULL}, &said);
   must_say(code, 5, &said, "nothing answers");
   tri_buf_clear(&said);
@@ -327,6 +348,7 @@ static void a_coordinator_that_comes_back_is_joined_again(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(keys_and_roles_decide_who_gets_in),
+      cmocka_unit_test(a_revoked_worker_is_out_at_once),
       cmocka_unit_test(nobody_there),
       cmocka_unit_test(a_killed_worker_ends_the_job_and_a_new_one_serves),
       cmocka_unit_test(a_stopped_worker_is_missed),
