@@ -140,7 +140,7 @@ static tri_status measure(tri_tune *t, const tri_kernels *k, tri_pool *pool, tri
 static tri_status force(tri_tune *t, const char *name, const tri_kernels *k, tri_error *err) {
   int form = 0;
   while (form < TRI_FORM_COUNT && strcmp(name, tri_form_name((tri_form)form)) != 0) form++;
-  if (form == TRI_FORM_COUNT) return tri_status_fail(err, TRI_E_INVALID, "TRIREME_FORM=%s: the forms are i2s, tl1, tl2 and t5", name);
+  if (form == TRI_FORM_COUNT) return tri_status_fail(err, TRI_E_INVALID, "TRIREME_FORM=%s: the forms are i2s, tl1, tl2, t5 and t9", name);
   if (!k->gemm[form]) return tri_status_fail(err, TRI_E_UNSUPPORTED, "TRIREME_FORM=%s: the %s kernels have no such form", name, k->name);
   t->forced = true;
   for (int i = 0; i < t->n; i++) t->entries[i].form = (tri_form)form;

@@ -28,15 +28,19 @@ static int8_t digit(int sum, size_t up) {
 }
 
 static uint8_t t5_byte(const int8_t *w) {
-  unsigned r = (unsigned)(w[0] + 3 * w[4] + 9 * w[8] + 27 * w[12] + 40), high = (unsigned)(w[16] + 1);
-  return (uint8_t)(r < 64 ? r + 64 * high : 192 + 3 * (r - 64) + high);
+  int s = w[0] + 3 * w[4] + 9 * w[8] + 13, third = w[12] + 1, last = w[16] + 1, plain = third < 2 ? 21 : 22;
+  return (uint8_t)(21 * third + (s < plain ? 64 * last + s : 193 + 3 * (s - plain) + last));
 }
 
 static int8_t t5_trit(uint8_t byte, size_t p) {
-  unsigned rest = byte - 192u, r = byte < 192 ? byte % 64 : 64 + rest / 3, high = byte < 192 ? byte / 64 : rest % 3;
-  if (p == 4) return (int8_t)((int)high - 1);
-  for (; p; p--) r /= 3;
-  return (int8_t)((int)(r % 3) - 1);
+  int index = byte % 64, third = index < 63 ? index / 21 : 2, s = index - 21 * third, last = byte / 64;
+  if (last == 3) last = (s - 1) % 3, s = (third < 2 ? 21 : 22) + (s - 1) / 3;
+  return p == 4 ? (int8_t)(last - 1) : p == 3 ? (int8_t)(third - 1) : digit(s - 13, p);
+}
+
+/* index: three codes, the lowest first, and a bit */
+static uint8_t t9_byte(const int8_t *w, unsigned bit) {
+  return (uint8_t)(w[0] + 3 * w[4] + 9 * w[8] + 13 + 27 * (int)bit + 64 * (w[12] + 1));
 }
 
 /* --- one group of columns of one row: w is its weights, padded; to is row 0's first byte of the group --- */
@@ -62,6 +66,13 @@ static void pack_t5(const int8_t *w, size_t i, uint8_t *to) {
   for (size_t j = 0; j < 4; j++) to[4 * i + j] = t5_byte(w + j);
 }
 
+static void pack_t9(const int8_t *w, size_t i, uint8_t *to) {
+  for (size_t j = 0; j < 4; j++) {
+    unsigned last = (unsigned)(w[32 + j] + 1);
+    to[4 * i + j] = t9_byte(w + j, last >> 1), to[LINE + 4 * i + j] = t9_byte(w + 16 + j, last & 1);
+  }
+}
+
 static int8_t tl1_at(const uint8_t *from, size_t i, size_t c) {
   return digit((from[nibble_byte(c / 2) + i] >> nibble_shift(c / 2) & 15) - 4, 1 - c % 2);
 }
@@ -75,6 +86,14 @@ static int8_t tl2_at(const uint8_t *from, size_t i, size_t c) {
 
 static int8_t t5_at(const uint8_t *from, size_t i, size_t c) { return t5_trit(from[4 * i + c % 4], c / 4); }
 
+static int8_t t9_at(const uint8_t *from, size_t i, size_t c) {
+  const uint8_t *first = from + 4 * i + c % 4, *byte = c < 16 ? first : first + LINE;
+  size_t p = c / 4;
+  if (p == 8) return (int8_t)((first[0] % 64 / 27 << 1 | first[LINE] % 64 / 27) - 1);
+  if (p % 4 == 3) return (int8_t)(*byte / 64 - 1);
+  return digit(*byte % 64 % 27 - 13, p % 4);
+}
+
 /* --- the forms --- */
 
 static const struct {
@@ -87,6 +106,7 @@ static const struct {
     [TRI_FORM_TL1] = {"tl1", 64, 4 * LINE, pack_tl1, tl1_at},
     [TRI_FORM_TL2] = {"tl2", 96, 5 * LINE, pack_tl2, tl2_at},
     [TRI_FORM_T5] = {"t5", 20, LINE, pack_t5, t5_at},
+    [TRI_FORM_T9] = {"t9", 36, 2 * LINE, pack_t9, t9_at},
 };
 
 const char *tri_form_name(tri_form form) { return forms[form].name; }

@@ -18,16 +18,21 @@
  *   lines of nibbles like TL1's, which hold |9 * w0 + 3 * w1 + w2|, 0 to 13, of the columns 96 * group + 3 * (4 * u + p)
  *   and the next two, then a line of signs: bit u of byte i of its part p is 1 for a negative sum.
  *
- * T5: five weights a byte, 1.6 bits a weight. A block is ceil(ceil(k / 4) / 5) lines of 64 bytes, 4 bytes a row; byte j
- *   of a row in line g holds the five codes (w + 1) c0..c4 of the columns 20 * g + 4 * p + j, p = 0..4. With
- *   r = c0 + 3 * c1 + 9 * c2 + 27 * c3: r + 64 * c4 if r < 64, else 192 + 3 * (r - 64) + c4. So six bits index a table,
- *   with a second table for what has both top bits set, and mostly the top bits are c4 itself.
+ * T5: five weights a byte, 1.6 bits a weight. A block is ceil(k / 20) lines of 64 bytes, 4 bytes a row; byte j
+ *   of a row in line g holds the five codes (w + 1) c0..c4 of the columns 20 * g + 4 * p + j, p = 0..4. 243 combinations
+ *   into 256 so that decoding takes two tables of 64: with s = c0 + 3 * c1 + 9 * c2 (0 to 26) and n = 21 for c3 < 2, 22
+ *   for c3 = 2, the byte is 64 * c4 + 21 * c3 + s if s < n, else 192 + 21 * c3 + 1 + 3 * (s - n) + c4. So its low six bits
+ *   always tell c3, the others say s or, in the escapes of the second kind, s and c4; 192 itself is not used.
+ *
+ * T9: nine weights in two bytes, 1.78 bits a weight. A block is ceil(k / 36) units of two lines, 4 bytes a row in each; the
+ *   bytes j of a row in unit g hold the codes c0..c8 of the columns 36 * g + 4 * p + j, p = 0..8. The first byte is
+ *   c0 + 3 * c1 + 9 * c2 + 27 * (c8 >> 1) + 64 * c3, the second one c4 + 3 * c5 + 9 * c6 + 27 * (c8 & 1) + 64 * c7.
  *
  * Padding holds weights of zero.
  *
  * (The TL1 and TL2 layouts of files, kernels/tl1.h and tl2.h, have the same codes in another order.) */
 
-const char *tri_form_name(tri_form form); /* "i2s", "tl1", "tl2", "t5" */
+const char *tri_form_name(tri_form form); /* "i2s", "tl1", "tl2", "t5", "t9" */
 
 /* Bytes of an [m, k] matrix; a multiple of 64. */
 size_t tri_form_bytes(tri_form form, size_t m, size_t k);

@@ -59,6 +59,7 @@ typedef enum tri_form {
   TRI_FORM_TL1, /* lookups of two weights, 2 bits */
   TRI_FORM_TL2, /* lookups of three weights, 1.67 bits */
   TRI_FORM_T5,  /* five weights a byte, 1.6 bits */
+  TRI_FORM_T9,  /* nine weights in two bytes, 1.78 bits */
   TRI_FORM_COUNT
 } tri_form;
 

@@ -35,3 +35,8 @@ void tri_form_portable_t5(const uint8_t *w, size_t k, const int8_t *panel, size_
                           size_t block_last, int32_t *y, size_t ldy) {
   gemm(TRI_FORM_T5, w, k, panel, rows, block_first, block_last, y, ldy);
 }
+
+void tri_form_portable_t9(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
+                          size_t block_last, int32_t *y, size_t ldy) {
+  gemm(TRI_FORM_T9, w, k, panel, rows, block_first, block_last, y, ldy);
+}

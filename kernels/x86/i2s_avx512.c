@@ -2,8 +2,8 @@
 /* Ternary products on 512-bit VNNI: one line (16 weight rows, four codes a byte) against the four bytes of each
  * activation row that belong to each of the four shift positions. */
 #include <immintrin.h>
-#include <string.h>
 #include "kernels/inline.h"
+#include "kernels/x86/dot512.h"
 #include "kernels/x86/x86.h"
 
 enum {
@@ -14,12 +14,10 @@ enum {
   AHEAD = 3072,
 };
 
-/* The four activation bytes that belong to shift position p of line g in chunk c, in all 16 lanes. q points at the
- * row's first four bytes in a panel of `rows`. */
-INLINE __m512i spread(const int8_t *q, size_t rows, size_t c, size_t g, size_t p) {
-  int four;
-  memcpy(&four, q + (c * 32 + p * LINES + g) * rows * 4, 4);
-  return _mm512_set1_epi32(four);
+/* The four activation bytes that belong to shift position p of line g in chunk c. q points at the row's first four bytes in
+ * a panel of `rows`. */
+INLINE const int8_t *four(const int8_t *q, size_t rows, size_t c, size_t g, size_t p) {
+  return q + (c * 32 + p * LINES + g) * rows * 4;
 }
 
 /* rows <= FEW: codes stay where they are in the byte, so products of position p come out times 4^(3-p); each
@@ -36,7 +34,7 @@ INLINE void few_rows(const uint8_t *w, size_t chunks, const int8_t *panel, size_
       UNROLL for (size_t p = 0; p < 4; p++) {
         __m512i codes = _mm512_and_si512(line, mask[p]);
         UNROLL for (size_t r = 0; r < rows; r++)
-          acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], codes, spread(panel + 4 * r, rows, c, g, p));
+          acc[r][p] = dot_four(acc[r][p], codes, four(panel + 4 * r, rows, c, g, p));
       }
     }
   }
@@ -61,7 +59,7 @@ INLINE void many_rows(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
       UNROLL for (size_t p = 0; p < 4; p++) {
         __m512i codes = _mm512_and_si512(_mm512_srli_epi16(line, (unsigned)(6 - 2 * p)), three);
         UNROLL for (size_t r = 0; r < n; r++)
-          acc[r] = _mm512_dpbusd_epi32(acc[r], codes, spread(q + 4 * r, rows, c, g, p));
+          acc[r] = dot_four(acc[r], codes, four(q + 4 * r, rows, c, g, p));
       }
     }
   UNROLL for (size_t r = 0; r < n; r++) _mm512_storeu_si512(y + r * ldy, acc[r]);

@@ -26,10 +26,20 @@ static int tl2_at(const uint8_t *block, size_t i, size_t c) {
 static int t5_at(const uint8_t *block, size_t i, size_t c) {
   uint8_t byte = block[c / 20 * 64 + 4 * i + c % 4];
   for (unsigned n = 0; n < 243; n++) {
-    unsigned r = n % 81, top = n / 81, code[5] = {r % 3, r / 3 % 3, r / 9 % 3, r / 27, top};
-    if (byte == (r < 64 ? r + 64 * top : 192 + 3 * (r - 64) + top)) return (int)code[c % 20 / 4] - 1;
+    unsigned code[5] = {n % 3, n / 3 % 3, n / 9 % 3, n / 27 % 3, n / 81}, s = n % 27, plain = code[3] == 2 ? 22 : 21;
+    unsigned want = s < plain ? 64 * code[4] + 21 * code[3] + s : 192 + 21 * code[3] + 1 + 3 * (s - plain) + code[4];
+    if (byte == want) return (int)code[c % 20 / 4] - 1;
   }
   return 9;
+}
+
+static int t9_at(const uint8_t *block, size_t i, size_t c) {
+  const uint8_t *unit = block + c / 36 * 128 + 4 * i + c % 4;
+  size_t p = c % 36 / 4;
+  unsigned first = unit[0], second = unit[64], byte = p < 4 ? first : second;
+  assert_true(first % 64 < 54 && second % 64 < 54 && first < 192 && second < 192);
+  unsigned last = first % 64 / 27 * 2 + second % 64 / 27, code[4] = {byte % 64 % 3, byte % 64 / 3 % 3, byte % 64 / 9 % 3, byte / 64};
+  return (int)(p == 8 ? last : code[p % 4]) - 1;
 }
 
 static int form_at(tri_form form, const uint8_t *block, size_t k, size_t i, size_t c) {
@@ -37,6 +47,7 @@ static int form_at(tri_form form, const uint8_t *block, size_t k, size_t i, size
   case TRI_FORM_TL1: return tl1_at(block, i, c);
   case TRI_FORM_TL2: return tl2_at(block, i, c);
   case TRI_FORM_T5: return t5_at(block, i, c);
+  case TRI_FORM_T9: return t9_at(block, i, c);
   default: return tri_i2s_at(block, k, i, c);
   }
 }
@@ -93,6 +104,7 @@ static void sizes(void **state) {
   assert_int_equal(tri_form_bytes(TRI_FORM_TL2, 4096, 9216), 4096 * 9216 / 24 * 5);
   assert_int_equal(tri_form_bytes(TRI_FORM_T5, 4096, 2560), 4096 * 2560 / 5);
   assert_int_equal(tri_form_bytes(TRI_FORM_T5, 17, 21), 2 * 2 * 64);
+  assert_int_equal(tri_form_bytes(TRI_FORM_T9, 32, 2304), 32 * 2304 / 9 * 2);
   assert_string_equal(tri_form_name(TRI_FORM_T5), "t5");
 }
 
