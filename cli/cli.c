@@ -58,12 +58,15 @@ tri_status tri_cli_int_list(const char *option, const char *text, int64_t most, 
   return TRI_OK;
 }
 
-const char *tri_cli_bytes(char out[24], double bytes) {
-  if (bytes >= 1e9) snprintf(out, 24, "%.2f GB", bytes / 1e9);
-  else if (bytes >= 1e6) snprintf(out, 24, "%.1f MB", bytes / 1e6);
-  else if (bytes >= 1e3) snprintf(out, 24, "%.1f kB", bytes / 1e3);
-  else snprintf(out, 24, "%.0f B", bytes);
-  return out;
+static double per_second(uint64_t n, uint64_t us) { return us ? (double)n * 1e6 / (double)us : 0; }
+double tri_cli_prefill_rate(uint64_t prompt_tokens, uint64_t prefill_us) { return per_second(prompt_tokens, prefill_us); }
+double tri_cli_decode_rate(uint64_t tokens, uint64_t decode_us) { return tokens > 1 ? per_second(tokens - 1, decode_us) : 0; }
+
+void tri_cli_print_speed(FILE *out, uint64_t prompt_tokens, uint64_t prefill_us, uint64_t tokens, uint64_t decode_us) {
+  fprintf(out, "prefill %llu tokens, %.1f tokens/s; generated %llu token%s", (unsigned long long)prompt_tokens,
+          tri_cli_prefill_rate(prompt_tokens, prefill_us), (unsigned long long)tokens, tokens == 1 ? "" : "s");
+  if (tokens > 1) fprintf(out, ", %.1f tokens/s after the first", tri_cli_decode_rate(tokens, decode_us));
+  fputc('\n', out);
 }
 
 tri_progress tri_progress_begin(const char *label) {
@@ -77,11 +80,11 @@ void tri_progress_update(void *arg, uint64_t done, uint64_t total) {
   int64_t now = tri_clock_ms();
   if (!total || now - p->start_ms < WAIT_MS || now - p->shown_ms < INTERVAL_MS || !isatty(STDERR_FILENO)) return;
   double share = (double)done / (double)total, seconds = (double)(now - p->start_ms) / 1000, rate = (double)done / seconds;
-  char bar[WIDTH + 1], a[24], b[24], c[24];
+  char bar[WIDTH + 1];
   for (int i = 0; i < WIDTH; i++) bar[i] = i < (int)(share * WIDTH) ? '#' : '.';
   bar[WIDTH] = 0;
-  fprintf(stderr, "\r\033[K%s [%s] %3.0f %%  %s of %s  %s/s  %.0f s left", p->label, bar, share * 100, tri_cli_bytes(a, (double)done),
-          tri_cli_bytes(b, (double)total), tri_cli_bytes(c, rate), rate > 0 ? (double)(total - done) / rate : 0);
+  fprintf(stderr, "\r\033[K%s [%s] %3.0f %%  %s of %s  %s/s  %.0f s left", p->label, bar, share * 100, TRI_UNITS(done), TRI_UNITS(total),
+          TRI_UNITS(rate), rate > 0 ? (double)(total - done) / rate : 0);
   fflush(stderr);
   p->shown_ms = now, p->drawn = true;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include "base/args.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "engine/single.h"
 
 /* One file a subcommand; each takes the arguments from its own name on and returns the process' exit code. */
@@ -44,7 +45,13 @@ tri_progress tri_progress_begin(const char *label);
 void tri_progress_update(void *arg, uint64_t done, uint64_t total);
 void tri_progress_end(tri_progress *p);
 
-/* "1.2 GB", "340 MB", "12 kB" (powers of 1000) */
-const char *tri_cli_bytes(char out[24], double bytes);
+/* Speeds, by one definition: the prompt's tokens over the time until the first token; the tokens after the first, which comes
+ * out of the prompt, over the time after it. */
+double tri_cli_prefill_rate(uint64_t prompt_tokens, uint64_t prefill_us);
+double tri_cli_decode_rate(uint64_t tokens, uint64_t decode_us);
+/* "prefill 12 tokens, 340.1 tokens/s; generated 50 tokens, 61.2 tokens/s after the first" */
+void tri_cli_print_speed(FILE *out, uint64_t prompt_tokens, uint64_t prefill_us, uint64_t tokens, uint64_t decode_us);
+
+static inline const char *tri_cli_bytes(char out[TRI_UNITS_TEXT], double bytes) { return tri_units_bytes(out, bytes); }
 
 #endif

@@ -51,8 +51,7 @@ static int write_model(tri_status (*make)(const tri_convert_options *o, const ch
   tri_progress_end(&progress);
   if (status != TRI_OK) return tri_cli_fail(&err);
   struct stat st;
-  char size[24];
-  if (stat(out_path, &st) == 0) printf("%s  %s\n", out_path, tri_cli_bytes(size, (double)st.st_size));
+  if (stat(out_path, &st) == 0) printf("%s  %s\n", out_path, TRI_UNITS(st.st_size));
   return 0;
 }
 

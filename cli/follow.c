@@ -2,6 +2,8 @@
 #include "cli/follow.h"
 
 #include <stdio.h>
+#include "base/log.h"
+#include "cli/cli.h"
 
 static tri_status make_request(const tri_sampling_args *o, const tri_sampler_params *params, const tri_follow *f, tri_msg_submit *m, tri_error *err) {
   *m = (tri_msg_submit){.predict = (uint32_t)o->predict, .special = f->special, .no_bos = f->no_bos, .ignore_end = o->ignore_end,
@@ -47,6 +49,11 @@ static tri_status take_event(tri_follow *f, const tri_client_event *e, bool *ove
   }
 }
 
+static void cancel(tri_client *c, uint64_t job) {
+  tri_error err;
+  if (tri_client_cancel(c, job, &err) != TRI_OK) TRI_WARN("job %llu could not be cancelled: %s", (unsigned long long)job, err.text);
+}
+
 tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const tri_sampler_params *params, tri_follow *f, tri_error *err) {
   tri_msg_submit request;
   tri_client_event e;
@@ -57,18 +64,14 @@ tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const
     status = tri_client_next(c, &e, -1, err);
     if (status == TRI_OK) status = take_event(f, &e, &over, err);
   }
+  /* our going would end it too, but only at its next token */
+  if (status == TRI_E_CANCELLED && f->job) cancel(c, f->job);
   if (!f->quiet && !f->detach && f->job) putchar('\n'), fflush(stdout);
   return status;
 }
 
-static double per_second(uint32_t n, uint64_t us) { return us ? n * 1e6 / (double)us : 0; }
-/* the first token comes out of the prefill */
-static uint32_t decoded(const tri_follow *f) { return f->done.tokens ? f->done.tokens - 1 : 0; }
-
 void tri_follow_summary(const tri_follow *f, FILE *out) {
-  const tri_msg_done *d = &f->done;
-  fprintf(out, "prefill %u tokens, %.1f tokens/s; decode %u tokens, %.1f tokens/s\n", d->prompt_tokens, per_second(d->prompt_tokens, d->prefill_us),
-          d->tokens, per_second(decoded(f), d->decode_us));
+  tri_cli_print_speed(out, f->done.prompt_tokens, f->done.prefill_us, f->done.tokens, f->done.decode_us);
 }
 
 json_t *tri_follow_json(const tri_follow *f) {
@@ -79,8 +82,8 @@ json_t *tri_follow_json(const tri_follow *f) {
   for (size_t i = 0; i < f->ids.len; i++) json_array_append_new(ids, json_integer(f->ids.data[i]));
   return json_pack("{s:I, s:s%, s:o, s:s, s:i, s:i, s:f, s:f, s:f}", "job", (json_int_t)f->job, "text", f->text.data ? (char *)f->text.data : "",
                    f->text.len, "ids", ids, "reason", reasons[d->reason], "prompt_tokens", (int)d->prompt_tokens, "tokens", (int)d->tokens,
-                   "queued_ms", (double)d->queued_us / 1e3, "prefill_tokens_per_s", per_second(d->prompt_tokens, d->prefill_us),
-                   "decode_tokens_per_s", per_second(decoded(f), d->decode_us));
+                   "queued_ms", (double)d->queued_us / 1e3, "prefill_tokens_per_s", tri_cli_prefill_rate(d->prompt_tokens, d->prefill_us),
+                   "decode_tokens_per_s", tri_cli_decode_rate(d->tokens, d->decode_us));
 }
 
 void tri_follow_free(tri_follow *f) {

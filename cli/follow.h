@@ -25,7 +25,7 @@ typedef struct tri_follow {
  * is an error. */
 TRI_MUST_CHECK tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const tri_sampler_params *params, tri_follow *f,
                                          tri_error *err);
-/* "prefill 12 tokens, 340.1 tokens/s; decode …" on `out` */
+/* Its speed, as tri_cli_print_speed, on `out`. */
 void tri_follow_summary(const tri_follow *f, FILE *out);
 /* The job as a JSON object for --json; the caller's reference. */
 json_t *tri_follow_json(const tri_follow *f);

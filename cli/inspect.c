@@ -136,8 +136,7 @@ static void print_tensor(const tri_gguf_tensor *t, const json_t *entry) {
 }
 
 static void print_text(const tri_gguf *g, json_t *doc) {
-  char size[24];
-  printf("%s  %s, %zu keys, %zu tensors\n\n", tri_gguf_path(g), tri_cli_bytes(size, (double)tri_gguf_file_bytes(g)), tri_gguf_kv_count(g),
+  printf("%s  %s, %zu keys, %zu tensors\n\n", tri_gguf_path(g), TRI_UNITS(tri_gguf_file_bytes(g)), tri_gguf_kv_count(g),
          tri_gguf_tensor_count(g));
   const char *key;
   json_t *value;

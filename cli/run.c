@@ -89,10 +89,10 @@ static tri_status generate(run *r, tri_error *err) {
   r->start_us = tri_clock_us();
   if (!no_prompt) fwrite(r->prompt.data, 1, r->prompt.len, stdout), fflush(stdout);
   tri_status status = tri_single_feed(&r->single, 0, 0, r->ids.data, r->ids.len, r->logits, err);
-  r->prefilled_us = tri_clock_us();
   bool stopped = false;
   for (int64_t i = 0; status == TRI_OK && !stopped && i < sampling.predict; i++) {
     tri_sample s = tri_sampler_pick(r->sampler, &r->params, r->logits, r->ids.data, r->ids.len, r->ids.len);
+    if (i == 0) r->prefilled_us = tri_clock_us();
     if ((status = tri_ids_push(&r->ids, s.token)) != TRI_OK) break;
     if (tri_tokenizer_is_end(r->tokenizer, s.token) && !sampling.ignore_end) break;
     status = tri_stream_push(r->stream, s.token, &r->text, &stopped);
@@ -109,10 +109,9 @@ static tri_status generate(run *r, tri_error *err) {
 }
 
 static void report(const run *r) {
-  double prefill = (double)(r->prefilled_us - r->start_us) / 1e6, decode = (double)(r->end_us - r->prefilled_us) / 1e6;
-  size_t made = r->ids.len - r->prompt_tokens;
-  fprintf(stderr, "\nprefill %zu tokens, %.1f tokens/s; decode %zu tokens, %.1f tokens/s\n", r->prompt_tokens,
-          (double)r->prompt_tokens / prefill, made, decode > 0 ? (double)made / decode : 0);
+  fputc('\n', stderr);
+  tri_cli_print_speed(stderr, r->prompt_tokens, (uint64_t)(r->prefilled_us - r->start_us), r->ids.len - r->prompt_tokens,
+                      (uint64_t)(r->end_us - r->prefilled_us));
 }
 
 int tri_cli_run(int argc, char **argv) {

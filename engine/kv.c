@@ -2,6 +2,8 @@
 #include "engine/kv.h"
 
 #include <stdlib.h>
+#include "base/buf.h"
+#include "base/units.h"
 #include "engine/mem.h"
 
 struct tri_kv {
@@ -14,7 +16,11 @@ struct tri_kv {
 static size_t element_bytes(tri_ftype type) { return type == TRI_F32 ? 4 : 2; }
 
 size_t tri_kv_bytes(int layers, int32_t slots, int32_t context, size_t width, tri_ftype type) {
-  return 2 * (size_t)layers * (size_t)slots * (size_t)context * width * element_bytes(type);
+  const size_t factors[] = {2, (size_t)layers, (size_t)slots, (size_t)context, width, element_bytes(type)};
+  size_t bytes = 1;
+  for (size_t i = 0; i < sizeof factors / sizeof *factors; i++)
+    if (!tri_size_mul(bytes, factors[i], &bytes)) return SIZE_MAX;
+  return bytes;
 }
 
 tri_status tri_kv_create(tri_kv **out, int layers, int32_t slots, int32_t context, size_t width, tri_ftype type, tri_error *err) {
@@ -23,8 +29,8 @@ tri_status tri_kv_create(tri_kv **out, int layers, int32_t slots, int32_t contex
   if (kv) kv->mem = tri_mem_get(bytes);
   if (!kv || (bytes && !kv->mem.data)) {
     free(kv);
-    return tri_status_fail(err, TRI_E_NOMEM, "no memory for the KV cache: %zu MB for %d sequences of %d positions; lower --context or --slots",
-                           bytes >> 20, slots, context);
+    return tri_status_fail(err, TRI_E_NOMEM, "no memory for the KV cache: %s for %d sequences of %d positions; lower --ctx or --slots",
+                           TRI_UNITS(bytes), slots, context);
   }
   kv->type = type, kv->slots = slots;
   kv->half_bytes = (size_t)context * width * element_bytes(type);
@@ -46,5 +52,6 @@ static void *half(const tri_kv *kv, int layer, int32_t slot, size_t which) {
 
 void *tri_kv_keys(const tri_kv *kv, int layer, int32_t slot) { return half(kv, layer, slot, 0); }
 void *tri_kv_values(const tri_kv *kv, int layer, int32_t slot) { return half(kv, layer, slot, 1); }
+size_t tri_kv_held(const tri_kv *kv) { return kv->mem.bytes; }
 tri_ftype tri_kv_type(const tri_kv *kv) { return kv->type; }
 size_t tri_kv_element_bytes(const tri_kv *kv) { return element_bytes(kv->type); }
