@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static tri_status io_fail(tri_error *err, const char *path, const char *what) {
-  tri_status status = errno == ENOENT ? TRI_E_NOT_FOUND : errno == EACCES ? TRI_E_DENIED : TRI_E_IO;
+  tri_status status = errno == ENOENT ? TRI_E_NOT_FOUND : TRI_E_IO;
   return tri_status_fail(err, status, "%s: %s: %s", path, what, strerror(errno));
 }
 
@@ -134,4 +134,22 @@ void tri_file_writer_abort(tri_file_writer **w) {
   if (!*w) return;
   unlink((*w)->temp);
   writer_free(w);
+}
+
+tri_status tri_file_make_folder(const char *path, unsigned mode, tri_error *err) {
+  char *copy = strdup(path);
+  if (!copy) return tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", path);
+  bool ok = true;
+  for (char *end = copy; ok && *end;) {
+    end += strspn(end, "/");
+    end += strcspn(end, "/");
+    char c = *end;
+    *end = 0;
+    ok = mkdir(copy, mode) == 0 || errno == EEXIST;
+    *end = c;
+  }
+  struct stat st;
+  if (ok && (ok = stat(path, &st) == 0) && !S_ISDIR(st.st_mode)) ok = false, errno = ENOTDIR;
+  free(copy);
+  return ok ? TRI_OK : tri_status_fail(err, TRI_E_IO, "%s: cannot make the folder: %s", path, strerror(errno));
 }

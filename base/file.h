@@ -28,4 +28,7 @@ TRI_MUST_CHECK tri_status tri_file_writer_commit(tri_file_writer **w, tri_error 
 /* Drop what was written and remove the temporary. Allowed on NULL and after commit. */
 void tri_file_writer_abort(tri_file_writer **w);
 
+/* Create a folder, and those above it, with this mode where they are missing. */
+TRI_MUST_CHECK tri_status tri_file_make_folder(const char *path, unsigned mode, tri_error *err);
+
 #endif

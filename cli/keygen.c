@@ -53,9 +53,11 @@ int tri_cli_keygen(int argc, char **argv) {
   if (!tri_cli_parse(&keygen_spec, argc, argv, 0, 0, NULL, &code)) return code;
   tri_error err = {0};
   tri_keypair pair = {0};
-  char host[TRI_MAX_NAME] = "", text[TRI_KEY_TEXT];
+  uint8_t trusted[TRI_KEY_BYTES];
+  char host[TRI_MAX_NAME] = "", text[TRI_KEY_TEXT], unused[TRI_MAX_NAME];
   tri_status status = TRI_OK;
   if (!out_dir) status = tri_status_fail(&err, TRI_E_INVALID, "a folder is needed: -o DIR");
+  if (status == TRI_OK && trust_path) status = read_public(trust_path, trusted, unused, &err); /* before there is a key that a second try would find */
   if (!own_name && gethostname(host, sizeof host - 1) == 0) own_name = host;
   if (status == TRI_OK) status = tri_keys_generate(&pair, own_name, &err);
   if (status == TRI_OK) status = tri_keys_save(&pair, out_dir, &err);

@@ -92,8 +92,8 @@ tri_status tri_keys_save(const tri_keypair *pair, const char *dir, tri_error *er
   char path[PATH_MAX], public_text[TRI_KEY_TEXT], secret_text[TRI_KEY_TEXT], text[256];
   tri_status status = make_path(path, dir, "secret.key", err);
   if (status != TRI_OK) return status;
-  if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-    return tri_status_fail(err, TRI_E_IO, "%s: cannot make the folder: %s", dir, strerror(errno));
+  status = tri_file_make_folder(dir, 0700, err);
+  if (status != TRI_OK) return status;
   if (access(path, F_OK) == 0)
     return tri_status_fail(err, TRI_E_INVALID, "%s: a key is there already; move it away to make a new one", path);
   tri_keys_text(pair->public_key, public_text);
@@ -114,7 +114,7 @@ static tri_status check_secret_mode(const char *path, tri_error *err) {
     return tri_status_fail(err, errno == ENOENT ? TRI_E_NOT_FOUND : TRI_E_IO, "%s: %s", path,
                            errno == ENOENT ? "there is no key; make one first" : strerror(errno));
   if (st.st_mode & 077)
-    return tri_status_fail(err, TRI_E_DENIED, "%s: others may read this secret; run: chmod 600 %s", path, path);
+    return tri_status_fail(err, TRI_E_FORMAT, "%s: others may read this secret; run: chmod 600 %s", path, path);
   return TRI_OK;
 }
 

@@ -31,7 +31,7 @@ typedef struct tri_allow_list {
 enum { TRI_KEY_TEXT = 41 }; /* Z85 with the NUL */
 
 TRI_MUST_CHECK tri_status tri_keys_generate(tri_keypair *out, const char *name, tri_error *err);
-/* Creates the folder (0700, its parent must exist) if need be; refuses to overwrite a secret.key that is there. */
+/* Creates the folder and those above it (0700) if need be; refuses to overwrite a secret.key that is there. */
 TRI_MUST_CHECK tri_status tri_keys_save(const tri_keypair *pair, const char *dir, tri_error *err);
 TRI_MUST_CHECK tri_status tri_keys_load(tri_keypair *out, const char *dir, tri_error *err);
 /* Erase the secret from memory. */

@@ -69,9 +69,32 @@ static void a_cursor_never_leaves_its_bytes(void **state) {
   assert_null(tri_cursor_take(&c, SIZE_MAX));
 }
 
+static void folders_are_made_with_those_above(void **state) {
+  (void)state;
+  char path[128], file[96];
+  snprintf(path, sizeof path, "%s/a/b//c/", dir);
+  assert_ok(tri_file_make_folder(path, 0700, &err), err);
+  assert_ok(tri_file_make_folder(path, 0700, &err), err); /* they may be there */
+  struct stat st;
+  snprintf(path, sizeof path, "%s/a", dir);
+  assert_int_equal(stat(path, &st), 0);
+  assert_int_equal(st.st_mode & 07777, 0700);
+  for (const char *const *p = (const char *const[]){"a/b/c", "a/b", "a", NULL}; *p; p++) {
+    snprintf(path, sizeof path, "%s/%s", dir, *p);
+    assert_int_equal(rmdir(path), 0);
+  }
+  snprintf(file, sizeof file, "%s/file", dir);
+  fclose(fopen(file, "w"));
+  assert_fails(tri_file_make_folder(file, 0700, &err), TRI_E_IO, err, "Not a directory");
+  snprintf(path, sizeof path, "%s/x", file);
+  assert_fails(tri_file_make_folder(path, 0700, &err), TRI_E_IO, err, "Not a directory");
+  assert_int_equal(unlink(file), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(a_file_appears_whole_or_not_at_all),
                                      cmocka_unit_test(errors_name_the_file),
+                                     cmocka_unit_test(folders_are_made_with_those_above),
                                      cmocka_unit_test(a_cursor_never_leaves_its_bytes)};
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
