@@ -196,6 +196,8 @@ void tri_args_print_help(const tri_args_spec *spec, FILE *out) {
   }
   fprintf(out, "%-30s%s\n", "  -h, --help", "Show this help.");
   if (spec->examples) fprintf(out, "\nExamples:\n%s", spec->examples);
-  fputs("\nExit codes: 0 ok, 1 failed, 2 wrong usage, 3 bad file or unsupported model, 4 cluster refused or\n"
-        "broke the protocol, 5 busy or timed out.\n", out);
+  fputc('\n', out);
+  tri_args_print_exit_codes(out);
 }
+
+void tri_args_print_exit_codes(FILE *out) { print_wrapped(out, "Exit codes: " TRI_STATUS_EXIT_CODES ".", 0); }

@@ -49,6 +49,8 @@ typedef struct tri_args_spec {
 TRI_MUST_CHECK tri_status tri_args_parse(const tri_args_spec *spec, int argc, char **argv, int *positionals, bool *helped,
                                          tri_error *err);
 void tri_args_print_help(const tri_args_spec *spec, FILE *out);
+/* "Exit codes: …", which ends every help. */
+void tri_args_print_exit_codes(FILE *out);
 /* The candidate nearest to `word` by edit distance if it is near enough to suggest, else NULL. */
 const char *tri_args_nearest(const char *word, const char *const *candidates, int count);
 /* "512K", "1.5G", "1000" → bytes; powers of 1024. */

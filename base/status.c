@@ -36,6 +36,7 @@ const char *tri_status_name(tri_status status) {
   case TRI_E_AGAIN: return "again";
   case TRI_E_TIMEOUT: return "timeout";
   case TRI_E_BUSY: return "busy";
+  case TRI_E_UNREACHABLE: return "unreachable";
   case TRI_E_INVALID: return "invalid";
   case TRI_E_FORMAT: return "format";
   case TRI_E_UNSUPPORTED: return "unsupported";
@@ -58,11 +59,13 @@ int tri_status_exit_code(tri_status status) {
   case TRI_E_FORMAT:
   case TRI_E_UNSUPPORTED:
   case TRI_E_NOT_FOUND: return 3;
+  case TRI_E_UNREACHABLE:
   case TRI_E_DENIED:
   case TRI_E_PROTOCOL: return 4;
   case TRI_E_AGAIN:
   case TRI_E_TIMEOUT:
   case TRI_E_BUSY: return 5;
+  case TRI_E_CANCELLED: return 130; /* as a shell says of a program that SIGINT has ended */
   default: return 1;
   }
 }

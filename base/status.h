@@ -17,12 +17,13 @@ typedef enum tri_status {
   TRI_E_AGAIN = -1,
   TRI_E_TIMEOUT = -2,
   TRI_E_BUSY = -3,
+  TRI_E_UNREACHABLE = -4, /* a peer does not answer, or its connection is lost */
   /* what we were given is wrong */
   TRI_E_INVALID = -20,     /* an argument or option */
   TRI_E_FORMAT = -21,      /* malformed bytes: file or frame */
   TRI_E_UNSUPPORTED = -22, /* well-formed, but not something we can do */
   TRI_E_NOT_FOUND = -23,
-  TRI_E_DENIED = -24,
+  TRI_E_DENIED = -24,   /* a peer refuses, or may not */
   TRI_E_PROTOCOL = -25, /* a peer broke the protocol */
   TRI_E_LIMIT = -26,    /* a stated limit was exceeded */
   TRI_E_CANCELLED = -27,
@@ -46,8 +47,10 @@ tri_status tri_status_prefix(tri_error *err, tri_status status, const char *fmt,
 /* A short lower-case name: "ok", "timeout", … */
 const char *tri_status_name(tri_status status);
 
-/* The process exit code for a status: 0 ok, 1 failure on our side, 2 bad arguments, 3 bad input file or
- * unsupported model, 4 cluster unreachable, refused or lost, 5 busy or timed out. Documented in `--help`. */
+/* The process exit code for a status. */
 int tri_status_exit_code(tri_status status);
+/* What the codes mean, for every `--help`; README.md has the same sentence. */
+#define TRI_STATUS_EXIT_CODES \
+  "0 ok, 1 failed, 2 wrong usage, 3 bad file or unsupported model, 4 cluster unreachable, refused or lost, 5 busy or timed out, 130 interrupted"
 
 #endif

@@ -116,7 +116,7 @@ tri_status tri_client_next(tri_client *c, tri_client_event *out, int64_t timeout
       return TRI_OK;
     }
     if (c->received != TRI_E_AGAIN) return tri_status_fail(err, c->received, "from the coordinator: %s", c->receive_error.text);
-    if (is_lost(c)) return tri_status_fail(err, TRI_E_TIMEOUT, "the connection to the coordinator was lost");
+    if (is_lost(c)) return tri_status_fail(err, TRI_E_UNREACHABLE, "the connection to the coordinator was lost");
   }
 }
 

@@ -8,7 +8,7 @@
 
 typedef struct tri_client tri_client;
 
-/* Reads the key folder (secret.key, coordinator.key) and waits until the connection stands: TRI_E_TIMEOUT when nothing answers
+/* Reads the key folder (secret.key, coordinator.key) and waits until the connection stands: TRI_E_UNREACHABLE when nothing answers
  * within timeout_ms, TRI_E_DENIED when our key or theirs is not the right one. `interrupt_fd` (-1: none) ends every wait
  * with TRI_E_CANCELLED once it is readable; it stays the caller's. */
 TRI_MUST_CHECK tri_status tri_client_dial(tri_client **out, const char *endpoint, const char *key_dir, int interrupt_fd, int64_t timeout_ms,
@@ -26,7 +26,7 @@ typedef struct tri_client_event {
   size_t payload_len;
 } tri_client_event;
 
-/* The next event. timeout_ms < 0: wait for ever. TRI_E_TIMEOUT: nothing came, or (with a text) the connection is lost. */
+/* The next event. timeout_ms < 0: wait for ever. TRI_E_TIMEOUT: nothing came; TRI_E_UNREACHABLE: the connection is lost. */
 TRI_MUST_CHECK tri_status tri_client_next(tri_client *c, tri_client_event *out, int64_t timeout_ms, tri_error *err);
 /* Ask for the coordinator's status and wait for it: JSON, appended to *json. No jobs may be under way. */
 TRI_MUST_CHECK tri_status tri_client_status(tri_client *c, tri_buf *json, int64_t timeout_ms, tri_error *err);

@@ -25,8 +25,8 @@ static void print_help(FILE *out) {
   fputs("Trireme runs ternary language models on one machine or on several as a pipeline.\n\nUsage: trireme COMMAND [options]\n\nCommands:\n", out);
   for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
   fputs("\n`trireme COMMAND --help` shows a command's options and examples. The daemons are trireme-coordinator and\n"
-        "trireme-worker. Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 bad file or unsupported model, 4 cluster\n"
-        "refused or broke the protocol, 5 busy or timed out.\n", out);
+        "trireme-worker.\n\n", out);
+  tri_args_print_exit_codes(out);
 }
 
 int main(int argc, char **argv) {

@@ -207,12 +207,12 @@ void tri_link_explain(tri_link *link, tri_error *err) {
   case TRI_LINK_UP: tri_status_fail(err, TRI_OK, "connected to %s", link->endpoint); break;
   case TRI_LINK_CONNECTING:
     if (link->watch.connections)
-      tri_status_fail(err, TRI_E_TIMEOUT, "lost the connection to %s; trying again", link->endpoint);
+      tri_status_fail(err, TRI_E_UNREACHABLE, "lost the connection to %s; trying again", link->endpoint);
     else if (link->watch.stalled)
-      tri_status_fail(err, TRI_E_TIMEOUT, "%s takes connections but does not answer: it hangs, or is not a Trireme port",
+      tri_status_fail(err, TRI_E_UNREACHABLE, "%s takes connections but does not answer: it hangs, or is not a Trireme port",
                       link->endpoint);
     else
-      tri_status_fail(err, TRI_E_TIMEOUT,
+      tri_status_fail(err, TRI_E_UNREACHABLE,
                       "cannot reach %s: nothing answers; check the address, that it is running there, and the firewall between",
                       link->endpoint);
     break;

@@ -55,9 +55,7 @@ int main(int argc, char **argv) {
                               .advertise = advertise, .threads = threads ? (int)threads : tri_single_cores(),
                               .memory_bytes = memory ? (uint64_t)memory : available_bytes(), .give_up_ms = give_up * 1000};
   if (status == TRI_OK) status = check(&config, positionals, argv, &err);
-  char log_name[48];
-  snprintf(log_name, sizeof log_name, "worker%s%s", name ? " " : "", name ? name : "");
-  tri_log_set_name(log_name);
+  tri_log_set_name("worker");
   if (status == TRI_OK) status = tri_worker_run(&config, &err);
   if (status != TRI_OK) fprintf(stderr, "trireme-worker: %s\n", err.text);
   return tri_status_exit_code(status);

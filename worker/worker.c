@@ -225,7 +225,7 @@ static void check_patience(worker *w, int64_t now_ms) {
   tri_error err = {0};
   tri_link_explain(w->control, &err);
   if (w->config->give_up_ms && waited >= w->config->give_up_ms) {
-    finish(w, tri_status_fail(w->err, TRI_E_TIMEOUT, "%s", err.text));
+    finish(w, tri_status_fail(w->err, TRI_E_UNREACHABLE, "%s", err.text));
   } else if (!w->warned) {
     w->warned = true;
     TRI_WARN("%s; trying on", err.text);
@@ -271,6 +271,8 @@ static void log_tune(const tri_tune *t) {
              t->forced ? " (TRIREME_FORM)" : t->cached ? " (timed earlier)" : t->seconds > 0 ? " (timed now)" : "");
 }
 
+static const char *name_of(const worker *w) { return w->config->name ? w->config->name : w->key.name; }
+
 static tri_status make_hello(worker *w, const tri_kernels *k, tri_pool *pool, const tri_tune *tune, tri_error *err) {
   tri_measure measure;
   tri_status status = tri_measure_model(&measure, w->model, k, pool, tune, err);
@@ -278,7 +280,7 @@ static tri_status make_hello(worker *w, const tri_kernels *k, tri_pool *pool, co
   tri_msg_hello *h = &w->hello;
   *h = (tri_msg_hello){.protocol = TRI_PROTOCOL, .threads = (uint32_t)tri_pool_threads(pool), .layer_us = measure.layer_us,
                        .head_us = measure.head_us, .memory_bytes = w->config->memory_bytes, .version = TRIREME_VERSION};
-  snprintf(h->name, sizeof h->name, "%s", w->config->name ? w->config->name : w->key.name);
+  snprintf(h->name, sizeof h->name, "%s", name_of(w));
   snprintf(h->isa, sizeof h->isa, "%s", k->name);
   if (w->config->advertise) snprintf(h->advertise, sizeof h->advertise, "%s", w->config->advertise);
   tri_model_id(w->model, h->model_id);
@@ -322,12 +324,20 @@ static void close_all(worker *w) {
   tri_keys_wipe(&w->key);
 }
 
+/* In each line of the log, so that those of several workers on one machine can be told apart. */
+static void log_name(const worker *w) {
+  char text[TRI_MAX_NAME + sizeof "worker "];
+  snprintf(text, sizeof text, "worker %s", name_of(w));
+  tri_log_set_name(text);
+}
+
 tri_status tri_worker_run(const tri_worker_config *config, tri_error *err) {
   uint8_t coordinator_key[TRI_KEY_BYTES];
   worker *w = calloc(1, sizeof *w);
   if (!w) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   *w = (worker){.config = config, .err = err, .outcome = TRI_E_AGAIN, .beat_ms = 1000, .start_ms = tri_clock_ms()};
   tri_status status = tri_keys_load(&w->key, config->key_dir, err);
+  if (status == TRI_OK) log_name(w);
   if (status == TRI_OK) status = tri_keys_load_coordinator(coordinator_key, config->key_dir, err);
   if (status == TRI_OK) status = tri_net_create(&w->net, &w->key, allow, w, err);
   if (status == TRI_OK) status = tri_loop_create(&w->loop, w->net, err);

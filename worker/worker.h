@@ -22,7 +22,7 @@ typedef struct tri_worker_config {
 } tri_worker_config;
 
 /* Runs until SIGTERM or SIGINT or the coordinator says so (TRI_OK), or for good reason cannot go on: TRI_E_DENIED the
- * coordinator refused the key or holds another one than coordinator.key; what a Refuse said; TRI_E_TIMEOUT given up. */
+ * coordinator refused the key or holds another one than coordinator.key; what a Refuse said; TRI_E_UNREACHABLE given up. */
 TRI_MUST_CHECK tri_status tri_worker_run(const tri_worker_config *config, tri_error *err);
 
 #endif

@@ -103,7 +103,7 @@ static void a_wrong_listeners_key_is_noticed(void **state) {
   bench_close(&B.listener); /* then nobody is there, and that is what it says */
   bench_until(first_is_lost);
   tri_link_explain(B.dialler[0].link, &err);
-  assert_int_equal(err.status, TRI_E_TIMEOUT);
+  assert_int_equal(err.status, TRI_E_UNREACHABLE);
   assert_non_null(strstr(err.text, "cannot reach"));
 }
 
@@ -207,7 +207,7 @@ static void a_listener_that_hangs_is_not_a_wrong_key(void **state) {
   tri_link_endpoint(B.endpoint, "127.0.0.1", ntohs(address.sin_port));
   bench_dial(0, TRI_LINK_CONTROL, B.listener.key.public_key);
   bench_until(first_explains_a_stall);
-  assert_int_equal(err.status, TRI_E_TIMEOUT);
+  assert_int_equal(err.status, TRI_E_UNREACHABLE);
   assert_int_equal(tri_link_get_state(B.dialler[0].link), TRI_LINK_CONNECTING);
   close(fd);
 }
