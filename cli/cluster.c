@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "cli/folder.h"
+#include "cli/interrupt.h"
 #include "engine/single.h"
 #include "proto/keys.h"
 
@@ -24,27 +23,22 @@ enum { MAX_ARGS = 32, START_MS = 600000, STOP_MS = 5000, DIAL_MS = 10000, LOOK_M
 
 struct tri_cluster {
   tri_cluster_options options;
-  char dir[PATH_MAX - 64], bin[PATH_MAX - 64], endpoint[TRI_MAX_ENDPOINT];
+  tri_folder folder;
+  char bin[PATH_MAX - 64], endpoint[TRI_MAX_ENDPOINT];
   pid_t coordinator, workers[TRI_CLUSTER_WORKERS]; /* 0: none */
-  int log_fd, ready_fd, signal_fd;
-  bool mask_changed;
-  sigset_t old_mask;
+  int log_fd, ready_fd;
+  tri_interrupt interrupt;
   char line[TRI_MAX_TEXT * 2]; /* of ready_fd, so far */
   size_t line_len;
 };
 
 /* --- folder and keys --- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-  (void)st, (void)type, (void)ftw;
-  return remove(path), 0; /* go on with the others in any case */
-}
-
 static tri_status make_node(tri_cluster *c, const char *name, tri_role role, const uint8_t coordinator[TRI_KEY_BYTES], tri_error *err) {
   char dir[PATH_MAX], coordinator_dir[PATH_MAX];
   tri_keypair pair;
-  snprintf(dir, sizeof dir, "%s/%s", c->dir, name);
-  snprintf(coordinator_dir, sizeof coordinator_dir, "%s/coordinator", c->dir);
+  snprintf(dir, sizeof dir, "%s/%s", c->folder.path, name);
+  snprintf(coordinator_dir, sizeof coordinator_dir, "%s/coordinator", c->folder.path);
   tri_status status = tri_keys_generate(&pair, name, err);
   if (status == TRI_OK) status = tri_keys_save(&pair, dir, err);
   if (status == TRI_OK) status = tri_keys_save_coordinator(coordinator, dir, err);
@@ -61,7 +55,7 @@ static void worker_name(int i, char out[16]) { snprintf(out, 16, "w%d", i + 1); 
 static tri_status make_keys(tri_cluster *c, tri_error *err) {
   char dir[PATH_MAX];
   tri_keypair pair;
-  snprintf(dir, sizeof dir, "%s/coordinator", c->dir);
+  snprintf(dir, sizeof dir, "%s/coordinator", c->folder.path);
   tri_status status = tri_keys_generate(&pair, "coordinator", err);
   if (status == TRI_OK) status = tri_keys_save(&pair, dir, err);
   if (status == TRI_OK) status = make_node(c, "client", TRI_ROLE_CLIENT, pair.public_key, err);
@@ -75,15 +69,10 @@ static tri_status make_keys(tri_cluster *c, tri_error *err) {
 }
 
 static tri_status make_folder(tri_cluster *c, tri_error *err) {
-  const char *tmp = getenv("TMPDIR");
   char path[PATH_MAX];
-  snprintf(c->dir, sizeof c->dir, "%s/trireme-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-  if (!mkdtemp(c->dir)) {
-    tri_status status = tri_status_fail(err, TRI_E_IO, "cannot make a folder %s: %s", c->dir, strerror(errno));
-    c->dir[0] = 0;
-    return status;
-  }
-  snprintf(path, sizeof path, "%s/log", c->dir);
+  tri_status status = tri_folder_make(&c->folder, err);
+  if (status != TRI_OK) return status;
+  snprintf(path, sizeof path, "%s/log", c->folder.path);
   c->log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (c->log_fd < 0) return tri_status_fail(err, TRI_E_IO, "cannot make %s: %s", path, strerror(errno));
   return TRI_OK;
@@ -123,7 +112,7 @@ static void begin(command *cmd, const tri_cluster *c, const char *program, const
   add(cmd, cmd->program, NULL);
   add(cmd, "--model", c->options.model_path);
   char *key = cmd->text[cmd->n_text++];
-  snprintf(key, PATH_MAX, "%s/%s", c->dir, node);
+  snprintf(key, PATH_MAX, "%s/%s", c->folder.path, node);
   add(cmd, "--key", key);
 }
 
@@ -207,7 +196,7 @@ static bool someone_died(tri_cluster *c, char name[16]) {
 static void show_log(const tri_cluster *c) {
   enum { TAIL = 2000 };
   char path[PATH_MAX], text[TAIL + 1];
-  snprintf(path, sizeof path, "%s/log", c->dir);
+  snprintf(path, sizeof path, "%s/log", c->folder.path);
   FILE *f = fopen(path, "r");
   if (!f) return;
   if (fseek(f, -TAIL, SEEK_END) != 0) rewind(f);
@@ -220,7 +209,7 @@ static void show_log(const tri_cluster *c) {
 static tri_status next_line(tri_cluster *c, int64_t until_ms, tri_error *err) {
   c->line_len = 0;
   for (;;) {
-    struct pollfd fds[] = {{.fd = c->ready_fd, .events = POLLIN}, {.fd = c->signal_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = c->ready_fd, .events = POLLIN}, {.fd = c->interrupt.fd, .events = POLLIN}};
     int n = poll(fds, 2, LOOK_MS);
     char who[16], byte;
     if (n > 0 && fds[1].revents) return tri_status_fail(err, TRI_E_CANCELLED, "interrupted");
@@ -250,17 +239,6 @@ static tri_status check_model(const char *path, tri_error *err) {
   return status;
 }
 
-static tri_status take_signals(tri_cluster *c, tri_error *err) {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  c->mask_changed = sigprocmask(SIG_BLOCK, &set, &c->old_mask) == 0;
-  c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (c->signal_fd < 0) return tri_status_fail(err, TRI_E_IO, "cannot take signals: %s", strerror(errno));
-  return TRI_OK;
-}
-
 tri_status tri_cluster_start(tri_cluster **out, const tri_cluster_options *o, tri_error *err) {
   if (o->workers < 1 || o->workers > TRI_CLUSTER_WORKERS)
     return tri_status_fail(err, TRI_E_INVALID, "%d workers: from 1 to %d are possible on one machine", o->workers, TRI_CLUSTER_WORKERS);
@@ -268,8 +246,8 @@ tri_status tri_cluster_start(tri_cluster **out, const tri_cluster_options *o, tr
   if (status != TRI_OK) return status;
   tri_cluster *c = calloc(1, sizeof *c);
   if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  *c = (tri_cluster){.options = *o, .log_fd = -1, .ready_fd = -1, .signal_fd = -1};
-  status = take_signals(c, err);
+  *c = (tri_cluster){.options = *o, .folder = TRI_FOLDER_NONE, .log_fd = -1, .ready_fd = -1, .interrupt = TRI_INTERRUPT_NONE};
+  status = tri_interrupt_begin(&c->interrupt, err);
   if (status == TRI_OK) status = find_programs(c, err);
   if (status == TRI_OK) status = make_folder(c, err);
   if (status == TRI_OK) status = make_keys(c, err);
@@ -310,23 +288,23 @@ void tri_cluster_stop(tri_cluster **cluster) {
   tri_cluster *c = *cluster;
   if (!c) return;
   end_processes(c);
-  const int fds[] = {c->log_fd, c->ready_fd, c->signal_fd};
-  for (int i = 0; i < 3; i++)
+  const int fds[] = {c->log_fd, c->ready_fd};
+  for (int i = 0; i < 2; i++)
     if (fds[i] >= 0) close(fds[i]);
-  if (c->dir[0]) nftw(c->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-  if (c->mask_changed) sigprocmask(SIG_SETMASK, &c->old_mask, NULL);
+  tri_folder_remove(&c->folder);
+  tri_interrupt_end(&c->interrupt);
   free(c);
   *cluster = NULL;
 }
 
 tri_status tri_cluster_dial(tri_client **out, const tri_cluster *c, tri_error *err) {
   char dir[PATH_MAX];
-  snprintf(dir, sizeof dir, "%s/client", c->dir);
-  return tri_client_dial(out, c->endpoint, dir, c->signal_fd, DIAL_MS, err);
+  snprintf(dir, sizeof dir, "%s/client", c->folder.path);
+  return tri_client_dial(out, c->endpoint, dir, c->interrupt.fd, DIAL_MS, err);
 }
 
 const char *tri_cluster_endpoint(const tri_cluster *c) { return c->endpoint; }
-const char *tri_cluster_dir(const tri_cluster *c) { return c->dir; }
+const char *tri_cluster_dir(const tri_cluster *c) { return c->folder.path; }
 pid_t tri_cluster_pid(const tri_cluster *c, int worker) { return worker < 0 ? c->coordinator : c->workers[worker]; }
 
 tri_status tri_cluster_restart(tri_cluster *c, int worker, tri_error *err) {

@@ -6,9 +6,10 @@
 #include "engine/wire.h"
 
 /* A whole cluster on this machine: a coordinator and workers as child processes in a process group of their own, with keys in
- * a temporary folder. They end with this process in every case (also when it is killed); the folder goes with tri_cluster_stop.
- * While a cluster stands, SIGINT and SIGTERM are blocked in the calling thread (so start it before other threads): they end
- * the waits of its clients with TRI_E_CANCELLED, and the caller goes on to stop it. */
+ * a temporary folder. They end with this process in every case (also when it is killed); the folder goes with
+ * tri_cluster_stop, or when this process was killed with the next tri_cluster_start of the same user. While a cluster stands,
+ * SIGINT and SIGTERM are blocked in the calling thread (so start it before other threads): they end the waits of its clients
+ * with TRI_E_CANCELLED, and the caller goes on to stop it. */
 
 typedef struct tri_cluster tri_cluster;
 

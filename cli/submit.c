@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 #include "cli/follow.h"
+#include "cli/interrupt.h"
 
 static const char *coordinator, *key_dir, *prompt_option;
 static int64_t timeout_s = 5;
@@ -50,6 +51,7 @@ int tri_cli_submit(int argc, char **argv) {
   if (!tri_cli_parse(&spec, argc, argv, 0, 0, NULL, &code)) return code;
   tri_error err = {0};
   tri_client *client = NULL;
+  tri_interrupt interrupt = TRI_INTERRUPT_NONE;
   tri_buf prompt = {0};
   tri_sampler_params params;
   tri_follow f = {.prompt = &prompt, .special = special, .no_bos = no_bos, .detach = detach, .quiet = as_json, .show_prompt = !no_prompt && !detach};
@@ -57,10 +59,12 @@ int tri_cli_submit(int argc, char **argv) {
   if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &params, &err);
   if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &prompt, &err);
   if (status == TRI_OK && verbose) fprintf(stderr, "seed %llu\n", (unsigned long long)params.seed);
-  if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, -1, timeout_s * 1000, &err);
+  if (status == TRI_OK) status = tri_interrupt_begin(&interrupt, &err); /* after the prompt, which standard input may keep us waiting for */
+  if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, interrupt.fd, timeout_s * 1000, &err);
   if (status == TRI_OK) status = tri_follow_job(client, &sampling, &params, &f, &err);
   if (status == TRI_OK) report(&f);
   tri_client_close(&client);
+  tri_interrupt_end(&interrupt);
   tri_follow_free(&f);
   tri_buf_free(&prompt);
   return status == TRI_OK ? 0 : tri_cli_fail(&err);

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/clock.h"
 
@@ -61,7 +62,7 @@ static void local_shows_its_stages(void **state) {
   assert_int_equal(code, 0);
   char *text = (char *)said.data;
   assert_ptr_equal(strstr(text, "Once upon a time"), text);
-  const char *parts[] = {"stage", "RSS MB", "ms per token", "bytes/hop", "w1 ", "w2 ", "w3 ", "emb 0-", " head", "prefill 6 tokens", "decode 12 tokens"};
+  const char *parts[] = {"stage", "RSS MB", "ms per token", "bytes/hop", "w1 ", "w2 ", "w3 ", "emb 0-", " head", "prefill 6 tokens", "generated 12 tokens"};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     if (!strstr(text, parts[i])) fail_msg("no '%s' in: %s", parts[i], text);
   tri_buf_free(&said);
@@ -155,13 +156,7 @@ static void an_interrupted_local_cleans_up(void **state) {
   }
 }
 
-static int remove_tree(void) {
-  char command[PATH_MAX + 32];
-  snprintf(command, sizeof command, "rm -rf %s/trireme-*", tmp);
-  return system(command);
-}
-
-static void a_killed_local_takes_its_processes_along(void **state) {
+static void a_killed_local_takes_its_processes_along_and_its_folder_goes_with_the_next(void **state) {
   (void)state;
   tri_buf said = {0};
   int fd;
@@ -170,7 +165,17 @@ static void a_killed_local_takes_its_processes_along(void **state) {
   kill(pid, SIGKILL);
   assert_int_equal(lab_finish(pid, fd, &said), -1);
   await_no_processes();
-  assert_int_equal(remove_tree(), 0); /* nobody is left who could */
+  assert_int_equal(entries(), 1); /* nobody is left who could remove it … */
+  char other[PATH_MAX + 64];
+  snprintf(other, sizeof other, "%s/trireme-abcdef", tmp);
+  assert_int_equal(mkdir(other, 0700), 0);
+  tri_cluster *c = lab_start(1, 0, TRI_WIRE_INT8); /* … until the next one starts */
+  assert_int_equal(entries(), 2);
+  tri_cluster *d = lab_start(1, 0, TRI_WIRE_INT8); /* which leaves alone what is in use, or nobody's that it knows */
+  assert_int_equal(entries(), 3);
+  tri_cluster_stop(&d), tri_cluster_stop(&c);
+  assert_int_equal(entries(), 1);
+  assert_int_equal(rmdir(other), 0);
   tri_buf_free(&said);
 }
 
@@ -207,7 +212,7 @@ int main(void) {
       cmocka_unit_test(local_as_json_counts_memory_and_bytes),
       cmocka_unit_test(submit_and_status_from_a_key_folder),
       cmocka_unit_test(an_interrupted_local_cleans_up),
-      cmocka_unit_test(a_killed_local_takes_its_processes_along),
+      cmocka_unit_test(a_killed_local_takes_its_processes_along_and_its_folder_goes_with_the_next),
       cmocka_unit_test(what_cannot_start_says_why),
   };
   return cmocka_run_group_tests(tests, make_tmp, remove_tmp);
