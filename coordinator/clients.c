@@ -41,6 +41,27 @@ void coordinator_tend_clients(coordinator *c) {
   }
 }
 
+/* This client has gone: none of its jobs is of use to anyone, but the detached. */
+static void end_jobs_of(coordinator *c, tri_peer client) {
+  for (tri_job *job = c->jobs.first, *next; job; job = next) {
+    next = job->next;
+    if (job->detach || job->client.route_len != client.route_len || memcmp(job->client.route, client.route, client.route_len) != 0) continue;
+    job->sends = false;
+    tri_jobs_end(&c->jobs, job, TRI_DONE_CANCELLED, NULL, tri_clock_us());
+    finish_job(c, job);
+  }
+}
+
+void coordinator_announce(coordinator *c) {
+  tri_job *job;
+  while (tri_scheduler_has_room(&c->scheduler) && (job = tri_jobs_first_queued(&c->jobs)) && !job->detach && !job->announced) {
+    job->announced = true;
+    c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = {.job = job->id}};
+    send_to_client(c, job, NULL, 0); /* a queue that is full has time until the first token */
+    if (!job->sends) end_jobs_of(c, job->client);
+  }
+}
+
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {
   tri_scheduler_output *o = &c->output;
   tri_status status = TRI_OK;
@@ -50,8 +71,10 @@ void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {
     status = o->forwards ? send_to_client(c, o->job, payload, len) : send_to_client(c, o->job, c->text.data, c->text.len);
   }
   if (status == TRI_E_BUSY) tri_jobs_end(&c->jobs, o->job, TRI_DONE_FAILED, "the client does not read what it asked for", tri_clock_us());
-  if (!o->job->sends && !o->job->detach) tri_jobs_end(&c->jobs, o->job, TRI_DONE_CANCELLED, NULL, tri_clock_us());
+  tri_peer client = o->job->client;
+  bool gone = !o->job->sends && !o->job->detach;
   if (o->job->state == TRI_JOB_ENDED) finish_job(c, o->job);
+  if (gone) end_jobs_of(c, client);
 }
 
 void coordinator_fail_running(coordinator *c, const char *error) {
@@ -89,10 +112,15 @@ static void on_cancel(coordinator *c, const tri_incoming *in, uint64_t id, const
   finish_job(c, job);
 }
 
-static void on_status_request(coordinator *c, const tri_incoming *in) {
+static void on_status_request(coordinator *c, const tri_incoming *in, uint32_t protocol) {
   tri_error err;
   tri_buf json = {0};
-  tri_status status = coordinator_report(c, tri_clock_ms(), &json, &err);
+  tri_status status = tri_jobs_check_protocol(protocol, &err);
+  if (status != TRI_OK) {
+    coordinator_refuse(c, in, status, err.text);
+    return;
+  }
+  status = coordinator_report(c, tri_clock_ms(), &json, &err);
   c->outgoing = (tri_msg){.kind = TRI_MSG_STATUS};
   if (status == TRI_OK) status = coordinator_send(c, &in->from, json.data, json.len, &err);
   if (status != TRI_OK) TRI_WARN("a status could not be sent: %s", err.text);
@@ -102,5 +130,5 @@ static void on_status_request(coordinator *c, const tri_incoming *in) {
 void coordinator_client_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who) {
   if (m->kind == TRI_MSG_SUBMIT) on_submit(c, in, &m->submit, who);
   else if (m->kind == TRI_MSG_CANCEL) on_cancel(c, in, m->cancel.job, who);
-  else on_status_request(c, in);
+  else on_status_request(c, in, m->status_request.protocol);
 }

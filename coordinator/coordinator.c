@@ -135,7 +135,7 @@ static tri_status check_config(coordinator *c, tri_pipeline_config *out, tri_err
   const tri_shape *shape = tri_model_shape(c->model);
   uint32_t context = config->context ? config->context : (uint32_t)shape->context;
   if (context > (uint32_t)shape->context)
-    return tri_status_fail(err, TRI_E_INVALID, "--context %u: the model's context is %d", context, shape->context);
+    return tri_status_fail(err, TRI_E_INVALID, "--ctx %u: the model's context is %d", context, shape->context);
   *out = (tri_pipeline_config){.slots = config->slots, .context = context, .max_rows = config->max_rows, .wire = config->wire,
                                .kv_type = config->kv_type, .layers = (uint32_t)shape->n_layers};
   return TRI_OK;

@@ -69,6 +69,9 @@ void coordinator_pump(coordinator *c);
 
 /* --- clients.c --- */
 void coordinator_client_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
+/* Before the next job gets its slot: tell its client so with an empty Tokens. A client that has gone while it waited is noticed
+ * by that, before a prompt is computed for nobody. */
+void coordinator_announce(coordinator *c);
 /* The scheduler's output for a result whose payload is here. */
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len);
 /* Tell those whose queue was full. */

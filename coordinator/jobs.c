@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/units.h"
 #include "engine/sampler.h"
 
 void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab) {
@@ -45,7 +46,7 @@ static tri_status read_ids(tri_jobs *j, const tri_incoming *from, tri_ids *out, 
 }
 
 static tri_status too_long(const tri_jobs *j, tri_error *err) {
-  return tri_status_fail(err, TRI_E_INVALID, "prompt: longer than the context of %u tokens; shorten it or start the coordinator with a larger --context",
+  return tri_status_fail(err, TRI_E_INVALID, "prompt: longer than the context of %u tokens; shorten it or start the coordinator with a larger --ctx",
                          j->context);
 }
 
@@ -60,10 +61,15 @@ static tri_status read_text(tri_jobs *j, const tri_msg_submit *m, const tri_inco
   return tri_tokenizer_encode(j->tokenizer, (const char *)from->payload, from->payload_len, m->special, out, err);
 }
 
+tri_status tri_jobs_check_protocol(uint32_t protocol, tri_error *err) {
+  if (protocol == TRI_PROTOCOL) return TRI_OK;
+  return tri_status_fail(err, TRI_E_PROTOCOL, "protocol: the client speaks %u, this coordinator %d (version %s)", protocol, TRI_PROTOCOL,
+                         TRIREME_VERSION);
+}
+
 static tri_status check_options(const tri_msg_submit *m, tri_error *err) {
-  if (m->protocol != TRI_PROTOCOL)
-    return tri_status_fail(err, TRI_E_PROTOCOL, "protocol: the client speaks %u, this coordinator %d (version %s)", m->protocol, TRI_PROTOCOL,
-                           TRIREME_VERSION);
+  tri_status status = tri_jobs_check_protocol(m->protocol, err);
+  if (status != TRI_OK) return status;
   if (m->want == TRI_WANT_NONE) return tri_status_fail(err, TRI_E_INVALID, "want: a job wants tokens, logits or scores");
   if (m->want != TRI_WANT_SAMPLE) return TRI_OK;
   if (m->predict == 0) return tri_status_fail(err, TRI_E_INVALID, "predict: 0 tokens are asked for");
@@ -75,8 +81,8 @@ static tri_status check_length(const tri_jobs *j, tri_job *job, tri_error *err) 
   if (n < least) return tri_status_fail(err, TRI_E_INVALID, "prompt: %zu token(s), at least %zu are needed", n, least);
   if (n > j->context || (job->want == TRI_WANT_SAMPLE && n == j->context)) return too_long(j, err);
   if (job->want == TRI_WANT_LOGITS && n * sizeof(float) > TRI_JOBS_LOGITS_BYTES / j->vocab)
-    return tri_status_fail(err, TRI_E_LIMIT, "prompt: logits of %zu tokens are more than the %d MB that one job may ask for", n,
-                           TRI_JOBS_LOGITS_BYTES >> 20);
+    return tri_status_fail(err, TRI_E_LIMIT, "prompt: logits of %zu tokens are more than the %s that one job may ask for", n,
+                           TRI_UNITS(TRI_JOBS_LOGITS_BYTES));
   if (job->want == TRI_WANT_SAMPLE && job->predict > j->context - n) job->predict = j->context - (uint32_t)n;
   if (j->held_tokens + n > TRI_JOBS_MAX_TOKENS)
     return tri_status_fail(err, TRI_E_BUSY, "the queue's prompts are at their limit of %d tokens; try again later", TRI_JOBS_MAX_TOKENS);
@@ -136,9 +142,10 @@ static tri_job *first_in(const tri_jobs *j, tri_job_state state) {
 }
 
 tri_job *tri_jobs_first_running(const tri_jobs *j) { return first_in(j, TRI_JOB_RUNNING); }
+tri_job *tri_jobs_first_queued(const tri_jobs *j) { return first_in(j, TRI_JOB_QUEUED); }
 
 tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us) {
-  tri_job *job = first_in(j, TRI_JOB_QUEUED);
+  tri_job *job = tri_jobs_first_queued(j);
   if (!job) return NULL;
   job->state = TRI_JOB_RUNNING;
   job->started_us = now_us;

@@ -42,6 +42,7 @@ typedef struct tri_job {
   bool sends;         /* the client is still there */
   bool closed;        /* ended, and what there is left to tell is in `rest` */
   tri_buf rest;
+  bool announced;     /* it was told that its turn has come */
   int64_t submitted_us, started_us, prefilled_us, ended_us; /* 0: not yet */
   tri_done_reason reason;
   char error[TRI_MAX_TEXT]; /* FAILED */
@@ -63,12 +64,15 @@ typedef struct tri_jobs {
 void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab);
 void tri_jobs_free(tri_jobs *j);
 
+/* TRI_E_PROTOCOL, with both versions, when a client speaks another protocol. */
+TRI_MUST_CHECK tri_status tri_jobs_check_protocol(uint32_t protocol, tri_error *err);
 /* Check, tokenise and queue. *ahead tells how many jobs are before it. TRI_E_PROTOCOL another protocol; TRI_E_INVALID a wrong
  * option or prompt, or a prompt longer than the context; TRI_E_BUSY the queue is full. */
 TRI_MUST_CHECK tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, int64_t now_us, tri_job **out,
                                           uint32_t *ahead, tri_error *err);
 tri_job *tri_jobs_find(const tri_jobs *j, uint64_t id);
 tri_job *tri_jobs_first_running(const tri_jobs *j); /* NULL if there is none */
+tri_job *tri_jobs_first_queued(const tri_jobs *j);  /* that tri_jobs_take would take */
 /* The next queued job, now running; NULL if there is none. */
 tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us);
 /* A sampled token: appends the text that may be shown to *text and ends the job when that is due. */

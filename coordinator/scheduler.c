@@ -80,17 +80,32 @@ static void send_token(tri_scheduler *s, uint32_t slot, tri_job *job, tri_schedu
   out->opens = false;
 }
 
-/* The job that has this slot, or the next one in the queue. */
-static tri_job *job_of(tri_scheduler *s, uint32_t slot, int64_t now_us) {
+/* The job that still has steps to send from this slot; NULL: the slot is free. */
+static tri_job *holder(const tri_scheduler *s, uint32_t slot) {
   tri_job *job = s->slot_job[slot] ? tri_jobs_find(s->jobs, s->slot_job[slot]) : NULL;
   bool over = !job || job->state == TRI_JOB_ENDED || (job->want != TRI_WANT_SAMPLE && job->sent == job->prompt.len);
-  if (over) job = tri_jobs_take(s->jobs, now_us);
+  return over ? NULL : job;
+}
+
+/* The holder, or the next job in the queue. */
+static tri_job *job_of(tri_scheduler *s, uint32_t slot, int64_t now_us) {
+  tri_job *job = holder(s, slot);
+  if (!job) job = tri_jobs_take(s->jobs, now_us);
   s->slot_job[slot] = job ? job->id : 0;
   return job;
 }
 
+static bool takes_steps(const tri_scheduler *s) { return s->serving && s->n_flights <= s->stages; }
+
+bool tri_scheduler_has_room(const tri_scheduler *s) {
+  if (!takes_steps(s)) return false;
+  for (uint32_t slot = 0; slot < s->slots; slot++)
+    if (!holder(s, slot)) return true;
+  return false;
+}
+
 bool tri_scheduler_next(tri_scheduler *s, int64_t now_us, tri_scheduler_action *out) {
-  if (!s->serving || s->n_flights > s->stages) return false;
+  if (!takes_steps(s)) return false;
   for (uint32_t i = 0; i < s->slots; i++) {
     uint32_t slot = (s->turn + i) % s->slots;
     tri_job *job = job_of(s, slot, now_us);

@@ -44,6 +44,8 @@ typedef struct tri_scheduler_action {
   tri_msg_open open;
   tri_msg_step step;  /* for the first stage */
 } tri_scheduler_action;
+/* True if a job of the queue could begin now: it may be the next step's. */
+bool tri_scheduler_has_room(const tri_scheduler *s);
 /* The next step to send; false when nothing can go now. What it returns must be sent: it counts as in flight. */
 bool tri_scheduler_next(tri_scheduler *s, int64_t now_us, tri_scheduler_action *out);
 
