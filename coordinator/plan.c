@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/plan.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/units.h"
 
 /* The best way to give layers [0, l) to the first i workers. */
 typedef struct cell {
@@ -22,8 +22,8 @@ typedef struct search {
   cell *cells;          /* [n + 1, layers + 1] */
 } search;
 
-uint64_t tri_plan_bytes(const tri_plan_model *m, uint32_t layers, bool embed, bool head) {
-  return layers * (m->layer_bytes + m->kv_bytes) + (embed ? m->embedding_bytes : 0) + (head ? m->head_bytes : 0);
+uint64_t tri_plan_bytes(const tri_plan_model *m, const tri_plan_worker *w, uint32_t layers, bool embed, bool head) {
+  return layers * (m->layer_bytes + m->kv_bytes) + (embed ? m->embedding_bytes : 0) + (head ? m->head_bytes : 0) + w->buffer_bytes;
 }
 
 static uint64_t stage_us(const search *s, uint32_t worker, uint32_t first, uint32_t last) {
@@ -44,7 +44,7 @@ static void extend(const search *s, uint32_t worker, uint32_t first) {
   offer(at(s, worker + 1, first), from->idle + 1, from->cost, 0);
   for (uint32_t last = first + 1; last <= s->m->layers; last++) {
     uint64_t us = stage_us(s, worker, first, last);
-    uint64_t bytes = tri_plan_bytes(s->m, last - first, first == 0, last == s->m->layers);
+    uint64_t bytes = tri_plan_bytes(s->m, &s->workers[worker], last - first, first == 0, last == s->m->layers);
     /* not break: only the longest run carries the head */
     if (us > s->cap_us || bytes > s->workers[worker].memory_bytes + s->extra_bytes) continue;
     uint64_t cost = s->cap_us == UINT64_MAX ? (us > from->cost ? us : from->cost) : from->cost + us * us;
@@ -70,17 +70,25 @@ static void collect(const search *s, tri_plan *out) {
     if (taken == 0) continue;
     uint32_t first = last - taken;
     out->stage[--stage] = (tri_plan_stage){.worker = worker, .first = first, .last = last,
-                                           .bytes = tri_plan_bytes(s->m, taken, first == 0, last == s->m->layers),
+                                           .bytes = tri_plan_bytes(s->m, &s->workers[worker], taken, first == 0, last == s->m->layers),
                                            .us = stage_us(s, worker, first, last)};
     last = first;
   }
 }
 
-static double megabytes(uint64_t bytes) { return (double)bytes / (1 << 20); }
+static uint64_t largest_buffers(const search *s) {
+  uint64_t most = 0;
+  for (uint32_t i = 0; i < s->n; i++)
+    if (s->workers[i].buffer_bytes > most) most = s->workers[i].buffer_bytes;
+  return most;
+}
+
+/* All of the model, without buffers. */
+static uint64_t model_bytes(const tri_plan_model *m) { return tri_plan_bytes(m, &(tri_plan_worker){0}, m->layers, true, true); }
 
 /* The least that every worker would have to have more, by bisection: feasibility is monotone in it. */
 static uint64_t missing_per_worker(search *s) {
-  uint64_t low = 0, high = tri_plan_bytes(s->m, s->m->layers, true, true);
+  uint64_t low = 0, high = model_bytes(s->m) + largest_buffers(s);
   while (low + 1 < high) {
     s->extra_bytes = low + (high - low) / 2;
     if (solve(s)->possible) high = s->extra_bytes;
@@ -92,17 +100,18 @@ static uint64_t missing_per_worker(search *s) {
 
 static tri_status explain(search *s, tri_error *err) {
   const tri_plan_model *m = s->m;
-  uint64_t need = tri_plan_bytes(m, m->layers, true, true), have = 0;
-  for (uint32_t i = 0; i < s->n; i++) have += s->workers[i].memory_bytes;
-  char first[64] = "";
-  if (have >= need) snprintf(first, sizeof first, "no cut fits although the sum would do: ");
-  uint64_t missing = missing_per_worker(s);
+  uint64_t need = model_bytes(m), have = 0;
+  for (uint32_t i = 0; i < s->n; i++) {
+    need += s->workers[i].buffer_bytes;
+    have += s->workers[i].memory_bytes;
+  }
+  const char *first = have >= need ? "no cut fits although the sum would do: " : "";
   return tri_status_fail(err, TRI_E_LIMIT,
-                         "the model does not fit: %s%u layers of %.1f MB with %.1f MB of KV cache each, embedding and head of %.1f MB "
-                         "need %.1f MB; %u worker(s) offer %.1f MB: the model needs %.1f MB more on each of them (or more workers, or "
-                         "a smaller --context)",
-                         first, m->layers, megabytes(m->layer_bytes), megabytes(m->kv_bytes), megabytes(m->embedding_bytes + m->head_bytes),
-                         megabytes(need), s->n, megabytes(have), megabytes(missing));
+                         "the model does not fit: %s%u layers of %s with %s of KV cache each, embedding and head of %s, and buffers of %s "
+                         "on each worker need %s; %u worker(s) offer %s: the model needs %s more on each of them (or more workers, or a "
+                         "smaller --ctx)",
+                         first, m->layers, TRI_UNITS(m->layer_bytes), TRI_UNITS(m->kv_bytes), TRI_UNITS(m->embedding_bytes + m->head_bytes),
+                         TRI_UNITS(largest_buffers(s)), TRI_UNITS(need), s->n, TRI_UNITS(have), TRI_UNITS(missing_per_worker(s)));
 }
 
 static tri_status run_passes(search *s, tri_plan *out, tri_error *err) {

@@ -14,7 +14,7 @@ typedef struct tri_plan_model {
   uint64_t layer_bytes;     /* a layer's weights in memory */
   uint64_t kv_bytes;        /* a layer's KV cache for all slots */
   uint64_t embedding_bytes; /* on the stage with layer 0 */
-  uint64_t head_bytes;      /* on the stage with the last layer */
+  uint64_t head_bytes;      /* on the stage with the last layer: the matrix, and what sampling takes */
 } tri_plan_model;
 
 typedef struct tri_plan_worker {
@@ -22,6 +22,7 @@ typedef struct tri_plan_worker {
   uint32_t layer_us;     /* one row through one layer */
   uint32_t head_us;      /* one row through norm and head */
   uint64_t memory_bytes; /* it may use */
+  uint64_t buffer_bytes; /* that any stage needs there, beside its layers and the model's ends */
 } tri_plan_worker;
 
 typedef struct tri_plan_stage {
@@ -42,7 +43,7 @@ typedef struct tri_plan {
 TRI_MUST_CHECK tri_status tri_plan_split(tri_plan *out, const tri_plan_model *m, const tri_plan_worker *workers, uint32_t n,
                                          tri_error *err);
 
-/* What a stage of `layers` layers needs. */
-uint64_t tri_plan_bytes(const tri_plan_model *m, uint32_t layers, bool embed, bool head);
+/* What a stage of `layers` layers needs on this worker. */
+uint64_t tri_plan_bytes(const tri_plan_model *m, const tri_plan_worker *w, uint32_t layers, bool embed, bool head);
 
 #endif

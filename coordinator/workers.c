@@ -7,6 +7,8 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/units.h"
+#include "engine/need.h"
 
 static tri_worker *worker_at(coordinator *c, int index) { return &c->registry.workers[index]; }
 
@@ -85,16 +87,31 @@ static bool enough_workers(const coordinator *c) {
   return true;
 }
 
-static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err) {
+/* A stage's need is a sum of parts, which are found as differences of needs: so the plan counts as the workers do. Forms other
+ * than R16, which each worker chooses for itself, take no more than it. */
+static size_t need_of(const coordinator *c, int32_t layers, bool head, uint32_t threads) {
   const tri_pipeline_config *config = &c->pipeline.config;
-  const tri_shape *shape = tri_model_shape(c->model);
-  tri_plan_model m = {.layers = config->layers, .layer_bytes = tri_model_layer_bytes(c->model), .head_bytes = tri_model_head_bytes(c->model),
-                      .kv_bytes = tri_stage_kv_bytes(shape, (int32_t)config->slots, (int32_t)config->context, (tri_ftype)config->kv_type)};
+  tri_stage_spec spec = {.last = layers, .head = head, .slots = (int32_t)config->slots, .context = (int32_t)config->context,
+                         .max_rows = (int32_t)config->max_rows, .kv_type = (tri_ftype)config->kv_type};
+  return tri_need_bytes(c->model, &spec, (int)threads);
+}
+
+static tri_plan_model plan_model(const coordinator *c) {
+  const tri_pipeline_config *config = &c->pipeline.config;
+  size_t buffers = need_of(c, 0, false, 1);
+  size_t kv = tri_stage_kv_bytes(tri_model_shape(c->model), (int32_t)config->slots, (int32_t)config->context, (tri_ftype)config->kv_type);
+  return (tri_plan_model){.layers = config->layers, .layer_bytes = need_of(c, 1, false, 1) - buffers - kv, .kv_bytes = kv,
+                          .head_bytes = need_of(c, 0, true, 1) - buffers};
+}
+
+static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err) {
+  tri_plan_model m = plan_model(c);
   tri_plan_worker workers[TRI_REGISTRY_MAX];
   size_t n = tri_registry_order(&c->registry, c->config->expect, c->config->n_expect, order);
   for (size_t i = 0; i < n; i++) {
     const tri_msg_hello *h = &worker_at(c, order[i])->hello;
-    workers[i] = (tri_plan_worker){.name = h->name, .layer_us = h->layer_us, .head_us = h->head_us, .memory_bytes = h->memory_bytes};
+    workers[i] = (tri_plan_worker){.name = h->name, .layer_us = h->layer_us, .head_us = h->head_us, .memory_bytes = h->memory_bytes,
+                                   .buffer_bytes = need_of(c, 0, false, h->threads)};
   }
   return tri_plan_split(&c->plan, &m, workers, (uint32_t)n, err);
 }
@@ -116,8 +133,8 @@ static void bring_up(coordinator *c, int64_t now_ms) {
   for (uint32_t i = 0; i < c->pipeline.stages; i++) {
     const tri_plan_stage *part = &c->pipeline.part[i];
     const tri_worker *w = worker_at(c, c->pipeline.worker[i]);
-    TRI_INFO("epoch %u: stage %u is %s, layers %u to %u, %.1f MB, %.2f ms a token", epoch, i + 1, w->hello.name, part->first, part->last - 1,
-             (double)part->bytes / (1 << 20), (double)part->us / 1000);
+    TRI_INFO("epoch %u: stage %u is %s, layers %u to %u, %s, %.2f ms a token", epoch, i + 1, w->hello.name, part->first, part->last - 1,
+             TRI_UNITS(part->bytes), (double)part->us / 1000);
     c->outgoing = (tri_msg){.kind = TRI_MSG_ASSIGN};
     tri_pipeline_assign(&c->pipeline, &c->registry, i, &c->outgoing.assign);
     send_to_stage(c, i, now_ms);
@@ -160,8 +177,8 @@ static void on_hello(coordinator *c, const tri_incoming *in, const tri_msg_hello
     coordinator_refuse(c, in, status, err.text);
     return;
   }
-  TRI_INFO("worker %s joined from %s (key of %s): %s, %u threads, %.0f MB, %.2f ms a layer, %.2f ms for the head", hello->name, in->address,
-           who->name, hello->isa, hello->threads, (double)hello->memory_bytes / (1 << 20), hello->layer_us / 1e3, hello->head_us / 1e3);
+  TRI_INFO("worker %s joined from %s (key of %s): %s, %u threads, %s, %.2f ms a layer, %.2f ms for the head", hello->name, in->address,
+           who->name, hello->isa, hello->threads, TRI_UNITS(hello->memory_bytes), hello->layer_us / 1e3, hello->head_us / 1e3);
   c->outgoing = (tri_msg){.kind = TRI_MSG_WELCOME, .welcome = {.heartbeat_ms = TRI_REGISTRY_HEARTBEAT_MS}};
   if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) lose_worker(c, index, err.text, now_ms);
 }
@@ -274,7 +291,9 @@ void coordinator_tend_workers(coordinator *c, int64_t now_ms) {
 
 void coordinator_pump(coordinator *c) {
   int64_t now_ms = tri_clock_ms();
-  while (tri_scheduler_next(&c->scheduler, tri_clock_us(), &c->action)) {
+  for (;;) {
+    coordinator_announce(c);
+    if (!tri_scheduler_next(&c->scheduler, tri_clock_us(), &c->action)) return;
     if (c->action.opens) {
       c->outgoing = (tri_msg){.kind = TRI_MSG_OPEN, .open = c->action.open};
       send_to_stage(c, c->pipeline.stages - 1, now_ms);

@@ -9,7 +9,10 @@
 
 static tri_ftype float_type(uint32_t type) { return type == TRI_TYPE_F16 ? TRI_F16 : type == TRI_TYPE_BF16 ? TRI_BF16 : TRI_F32; }
 
-static bool is_int8(uint32_t type) { return type == TRI_TYPE_Q8_0 || type == TRI_TYPE_Q6_K; }
+bool tri_head_is_packed(const tri_model *m) {
+  uint32_t type = tri_model_head(m)->type;
+  return type == TRI_TYPE_Q8_0 || type == TRI_TYPE_Q6_K;
+}
 
 static void pack_fn(void *arg, int thread, int threads) {
   tri_stage *s = arg;
@@ -22,7 +25,7 @@ static void pack_fn(void *arg, int thread, int threads) {
 
 tri_status tri_head_open(tri_stage *s, tri_error *err) {
   const tri_gguf_tensor *t = tri_model_head(s->model);
-  if (!is_int8(t->type)) return TRI_OK; /* float types are read in place */
+  if (!tri_head_is_packed(s->model)) return TRI_OK; /* float types are read in place */
   size_t vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d;
   s->vocab_ld = tri_round_up(vocab, TRI_BLOCK_ROWS);
   bool q6 = t->type == TRI_TYPE_Q6_K;
@@ -111,7 +114,7 @@ void tri_stage_logits(tri_stage *s, const float *hidden, int32_t n, float *logit
   size_t d = (size_t)s->shape.d, vocab = (size_t)s->shape.vocab;
   const float *weight = (const float *)(const void *)tri_model_head_norm(s->model)->data;
   float *normed = s->ctx.data; /* [TRI_PANEL_ROWS, d] */
-  bool int8 = is_int8(tri_model_head(s->model)->type);
+  bool int8 = tri_head_is_packed(s->model);
   for (size_t r0 = 0; r0 < (size_t)n; r0 += TRI_PANEL_ROWS) {
     size_t rows = (size_t)n - r0 < TRI_PANEL_ROWS ? (size_t)n - r0 : TRI_PANEL_ROWS;
     for (size_t r = 0; r < rows; r++) s->k->rmsnorm(hidden + (r0 + r) * d, weight, s->shape.eps, normed + r * d, d);

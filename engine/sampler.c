@@ -56,6 +56,11 @@ tri_status tri_sampler_create(tri_sampler **out, size_t vocab, const tri_kernels
   return TRI_OK;
 }
 
+size_t tri_sampler_bytes(size_t vocab) {
+  const tri_sampler *s = NULL;
+  return sizeof *s + vocab * (sizeof *s->logits + sizeof *s->order + sizeof *s->ids + sizeof *s->weights);
+}
+
 void tri_sampler_destroy(tri_sampler **s) {
   if (!*s) return;
   free((*s)->logits);

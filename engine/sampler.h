@@ -20,6 +20,7 @@ typedef struct tri_sample {
 /* Scratch for a vocabulary of `vocab` tokens. */
 typedef struct tri_sampler tri_sampler;
 TRI_MUST_CHECK tri_status tri_sampler_create(tri_sampler **out, size_t vocab, const tri_kernels *k, tri_error *err);
+size_t tri_sampler_bytes(size_t vocab); /* that one holds */
 void tri_sampler_destroy(tri_sampler **s);
 
 /* Order: repetition penalty, top-k, temperature, min-p, top-p, draw. Ties go to the lower id. NaN logits count as -inf;

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/units.h"
 #include "engine/show.h"
 #include "engine/stage_impl.h"
 #include "kernels/i2s.h"
@@ -59,7 +60,7 @@ static tri_status pack_linear(tri_stage *s, const tri_ternary *from, tri_packed 
   tri_mem trits = tri_mem_get(direct ? 0 : (size_t)tri_pool_threads(s->pool) * TRI_TERNARY_ROWS * out->k);
   pack_job job = {.from = from, .out = out, .trits = trits.data};
   if (!out->w.data || (!direct && !trits.data))
-    return tri_mem_free(&trits), tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s (%zu MB)", TRI_SHOW(t->name), bytes >> 20);
+    return tri_mem_free(&trits), tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s (%s)", TRI_SHOW(t->name), TRI_UNITS(bytes));
   tri_pool_run(s->pool, direct ? pack_codes_fn : pack_trits_fn, &job);
   tri_mem_free(&trits);
   tri_file_map_drop(t->data, t->bytes);
@@ -86,35 +87,19 @@ static tri_status pack_layers(tri_stage *s, void (*progress)(void *, uint64_t, u
 
 /* --- buffers --- */
 
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-
 static tri_status make_buffers(tri_stage *s, tri_error *err) {
-  const tri_shape *h = &s->shape;
-  size_t rows = most((size_t)s->spec.max_rows, TRI_PANEL_ROWS), d = (size_t)h->d, ffn = (size_t)h->ffn, hd = (size_t)h->hd;
-  size_t q = (size_t)h->n_heads * hd, kv = (size_t)h->n_kv * hd, threads = (size_t)tri_pool_threads(s->pool);
-  size_t k_most = tri_round_up(most(most(d, ffn), q), TRI_K_ALIGN);
-  s->d_ld = tri_round_up(d, TRI_BLOCK_ROWS), s->ffn_ld = tri_round_up(ffn, TRI_BLOCK_ROWS);
-  s->qkv_ld = tri_round_up(q, TRI_BLOCK_ROWS) + 2 * tri_round_up(kv, TRI_BLOCK_ROWS);
-  s->norm_ld = k_most;
-  struct { tri_mem *mem; size_t bytes; } wanted[] = {
-      {&s->acts.q, rows * k_most},
-      {&s->qkv, rows * s->qkv_ld * sizeof(float)},
-      {&s->ctx, rows * most(q, d) * sizeof(float)},
-      {&s->gate, rows * most(s->ffn_ld, d / TRI_Q8_BLOCK) * sizeof(float)},
-      {&s->up, rows * s->ffn_ld * sizeof(float)},
-      {&s->y, rows * s->d_ld * sizeof(float)},
-      {&s->norm, threads * s->norm_ld * sizeof(float)},
-      {&s->scores, threads * (size_t)s->spec.context * sizeof(float)},
-  };
-  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-    *wanted[i].mem = tri_mem_get(wanted[i].bytes);
-    if (!wanted[i].mem->data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the stage's buffers");
+  tri_stage_sizes sizes;
+  tri_mem *b = s->buffers;
+  tri_stage_size(&s->shape, &s->spec, tri_pool_threads(s->pool), &sizes);
+  for (int i = 0; i < TRI_BUFFERS; i++) {
+    b[i] = tri_mem_get(sizes.bytes[i]);
+    if (!b[i].data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the stage's buffers (%s)", TRI_UNITS(sizes.bytes[i]));
   }
-  s->acts.s = calloc(rows, sizeof *s->acts.s);
-  s->acts.sum = calloc(rows, sizeof *s->acts.sum);
-  size_t table = (size_t)s->spec.context * (hd / 2);
-  s->rope_cos = malloc(table * sizeof(float)), s->rope_sin = malloc(table * sizeof(float));
-  if (!s->acts.s || !s->acts.sum || !s->rope_cos || !s->rope_sin) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the stage's buffers");
+  s->qkv_ld = sizes.qkv_ld, s->ffn_ld = sizes.ffn_ld, s->d_ld = sizes.d_ld, s->norm_ld = sizes.norm_ld;
+  s->acts = (tri_acts){b[TRI_BUFFER_ACTS], b[TRI_BUFFER_SCALES].data, b[TRI_BUFFER_SUMS].data};
+  s->qkv = b[TRI_BUFFER_QKV], s->ctx = b[TRI_BUFFER_CTX], s->gate = b[TRI_BUFFER_GATE], s->up = b[TRI_BUFFER_UP], s->y = b[TRI_BUFFER_Y];
+  s->norm = b[TRI_BUFFER_NORM], s->scores = b[TRI_BUFFER_SCORES];
+  s->rope_cos = b[TRI_BUFFER_COS].data, s->rope_sin = b[TRI_BUFFER_SIN].data;
   return TRI_OK;
 }
 
@@ -167,9 +152,8 @@ void tri_stage_close(tri_stage **stage) {
   if (!s) return;
   for (int i = 0; s->layers && i < s->spec.last - s->spec.first; i++)
     for (int j = 0; j < TRI_LINEARS; j++) tri_mem_free(&s->layers[i].linear[j].w);
-  tri_mem *buffers[] = {&s->acts.q, &s->qkv, &s->ctx, &s->gate, &s->up, &s->y, &s->norm, &s->scores};
-  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) tri_mem_free(buffers[i]);
-  free(s->layers), free(s->acts.s), free(s->acts.sum), free(s->rope_cos), free(s->rope_sin);
+  for (int i = 0; i < TRI_BUFFERS; i++) tri_mem_free(&s->buffers[i]);
+  free(s->layers);
   tri_head_close(s);
   tri_kv_destroy(&s->kv);
   free(s);
@@ -177,26 +161,6 @@ void tri_stage_close(tri_stage **stage) {
 }
 
 const tri_stage_spec *tri_stage_get_spec(const tri_stage *s) { return &s->spec; }
-
-size_t tri_stage_kv_bytes(const tri_shape *shape, int32_t slots, int32_t context, tri_ftype kv_type) {
-  return tri_kv_bytes(1, slots, context, (size_t)shape->n_kv * (size_t)shape->hd, kv_type);
-}
-
-size_t tri_stage_bytes(const tri_stage *s) {
-  size_t layers = (size_t)(s->spec.last - s->spec.first);
-  size_t total = layers * (tri_model_layer_bytes(s->model) + tri_stage_kv_bytes(&s->shape, s->spec.slots, s->spec.context, s->spec.kv_type));
-  if (s->spec.head) total += tri_model_head_bytes(s->model) + s->logits.bytes;
-  const tri_mem *buffers[] = {&s->acts.q, &s->qkv, &s->ctx, &s->gate, &s->up, &s->y, &s->norm, &s->scores};
-  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) total += buffers[i]->bytes;
-  return total;
-}
-
-size_t tri_stage_weight_bytes(const tri_stage *s) {
-  size_t total = s->spec.head ? tri_model_head_bytes(s->model) : 0;
-  for (int i = 0; i < s->spec.last - s->spec.first; i++)
-    for (int j = 0; j < TRI_LINEARS; j++) total += s->layers[i].linear[j].w.bytes;
-  return total;
-}
 
 tri_status tri_stage_check_rows(const tri_stage *s, const tri_row *rows, int32_t n, tri_error *err) {
   if (n < 1 || n > s->spec.max_rows) return tri_status_fail(err, TRI_E_INVALID, "%d rows are not between 1 and %d", n, s->spec.max_rows);

@@ -32,7 +32,10 @@ TRI_MUST_CHECK tri_status tri_stage_open(tri_stage **out, const tri_model *m, co
                                          tri_error *err);
 void tri_stage_close(tri_stage **s);
 const tri_stage_spec *tri_stage_get_spec(const tri_stage *s);
-size_t tri_stage_bytes(const tri_stage *s); /* weights, KV cache and buffers that it holds */
+/* What it holds: weights, KV cache, head and buffers; norms, and a head of a float type, in the file's mapping. */
+size_t tri_stage_bytes(const tri_stage *s);
+/* The same, before it is opened on a pool of `threads`; SIZE_MAX: more than can be. */
+size_t tri_stage_need_bytes(const tri_model *m, const tri_stage_spec *spec, int threads);
 /* Bytes of weights read for one token: the layers as they are held, and the head. */
 size_t tri_stage_weight_bytes(const tri_stage *s);
 /* Bytes of KV cache for one layer, for planning. */

@@ -27,6 +27,18 @@ typedef struct tri_acts {
   int32_t *sum; /* [max_rows] sum of each row's values */
 } tri_acts;
 
+/* A stage's buffers, in one list, so that what is made, counted and foretold is the same. */
+typedef enum tri_buffer {
+  TRI_BUFFER_ACTS, TRI_BUFFER_SCALES, TRI_BUFFER_SUMS, TRI_BUFFER_QKV, TRI_BUFFER_CTX, TRI_BUFFER_GATE, TRI_BUFFER_UP, TRI_BUFFER_Y,
+  TRI_BUFFER_NORM, TRI_BUFFER_SCORES, TRI_BUFFER_COS, TRI_BUFFER_SIN, TRI_BUFFERS
+} tri_buffer;
+
+/* ld: columns of a row, a multiple of TRI_BLOCK_ROWS */
+typedef struct tri_stage_sizes {
+  size_t bytes[TRI_BUFFERS];
+  size_t qkv_ld, ffn_ld, d_ld, norm_ld;
+} tri_stage_sizes;
+
 struct tri_stage {
   const tri_model *model;
   const tri_kernels *k;
@@ -40,7 +52,7 @@ struct tri_stage {
   tri_mem head_q, head_d; /* the head's run-time form; empty for float types, head_d for all but Q8_0 */
   tri_q8 head_q8;
   tri_q6 head_q6;
-  /* buffers, sized for max_rows (ld: columns of a row, a multiple of TRI_BLOCK_ROWS) */
+  tri_mem buffers[TRI_BUFFERS]; /* owns what the following point into, sized for max_rows */
   tri_acts acts;
   tri_mem qkv;   /* float [max_rows, qkv_ld]: q, k, v side by side */
   tri_mem ctx;   /* float [max_rows, n_heads*hd]: attention's result */
@@ -63,11 +75,16 @@ static inline size_t tri_panel_of(size_t rows, size_t row) {
   return p;
 }
 
+/* The buffers of a stage of this spec, on a pool of `threads`. (stage_size.c) */
+void tri_stage_size(const tri_shape *shape, const tri_stage_spec *spec, int threads, tri_stage_sizes *out);
+
 /* Run layer `layer` (index within the stage) on every thread of the pool: called inside tri_pool_run. Ends with a barrier. */
 void tri_block_run(tri_stage *s, int layer, const tri_row *rows, size_t n, float *hidden, int thread, int threads);
 
 TRI_MUST_CHECK tri_status tri_head_open(tri_stage *s, tri_error *err);
 void tri_head_close(tri_stage *s);
+/* True if a head of this model's type is packed at load, false if it is read in place. */
+bool tri_head_is_packed(const tri_model *m);
 /* One row of the embedding as float32. */
 void tri_head_embed(const tri_stage *s, int32_t token, float *x);
 

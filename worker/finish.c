@@ -13,7 +13,14 @@ struct tri_finish {
   tri_sampler_params *params; /* [slots] */
   int32_t *history;           /* [slots, context] */
   float *logits;              /* [TRI_PANEL_ROWS, vocab]: scores are made a panel at a time */
+  size_t bytes;               /* of all that */
 };
+
+/* Zeroed, and counted. */
+static void *get(tri_finish *f, size_t n, size_t size) {
+  f->bytes += n * size;
+  return calloc(n, size);
+}
 
 tri_status tri_finish_create(tri_finish **out, tri_stage *stage, const tri_model *m, const tri_kernels *k, tri_error *err) {
   const tri_shape *shape = tri_model_shape(m);
@@ -22,9 +29,10 @@ tri_status tri_finish_create(tri_finish **out, tri_stage *stage, const tri_model
   if (!f) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
   *f = (tri_finish){.stage = stage, .d = (size_t)shape->d, .vocab = (size_t)shape->vocab, .context = (size_t)spec->context, .slots = spec->slots};
   tri_status status = tri_sampler_create(&f->sampler, f->vocab, k, err);
-  f->params = calloc((size_t)f->slots, sizeof *f->params);
-  f->history = calloc((size_t)f->slots * f->context, sizeof *f->history);
-  f->logits = malloc(TRI_PANEL_ROWS * f->vocab * sizeof *f->logits);
+  f->bytes = tri_sampler_bytes(f->vocab);
+  f->params = get(f, (size_t)f->slots, sizeof *f->params);
+  f->history = get(f, (size_t)f->slots * f->context, sizeof *f->history);
+  f->logits = get(f, TRI_PANEL_ROWS * f->vocab, sizeof *f->logits);
   if (status == TRI_OK && (!f->params || !f->history || !f->logits)) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
   if (status != TRI_OK) return tri_finish_destroy(&f), status;
   for (int32_t i = 0; i < f->slots; i++) f->params[i] = TRI_SAMPLER_DEFAULTS;
@@ -42,6 +50,8 @@ void tri_finish_destroy(tri_finish **finish) {
   free(f);
   *finish = NULL;
 }
+
+size_t tri_finish_bytes(const tri_finish *f) { return f->bytes; }
 
 tri_status tri_finish_open(tri_finish *f, const tri_msg_open *open, tri_error *err) {
   if (open->slot >= (uint32_t)f->slots) return tri_status_fail(err, TRI_E_PROTOCOL, "open: slot %u of %d", open->slot, f->slots);

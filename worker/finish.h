@@ -12,6 +12,7 @@ typedef struct tri_finish tri_finish;
 /* For a stage with head, which must outlive it. */
 TRI_MUST_CHECK tri_status tri_finish_create(tri_finish **out, tri_stage *stage, const tri_model *m, const tri_kernels *k, tri_error *err);
 void tri_finish_destroy(tri_finish **f);
+size_t tri_finish_bytes(const tri_finish *f); /* that it holds */
 /* A sequence begins in a slot. TRI_E_PROTOCOL: no such slot, or parameters out of range. */
 TRI_MUST_CHECK tri_status tri_finish_open(tri_finish *f, const tri_msg_open *open, tri_error *err);
 /* TRI_E_PROTOCOL when a step whose rows are in order asks for something impossible. */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/units.h"
+#include "engine/need.h"
 #include "proto/mailbox.h"
 #include "worker/finish.h"
 
@@ -67,13 +69,18 @@ static tri_status check_assign(const tri_runner *r, const tri_msg_assign *a, tri
     return tri_status_fail(err, TRI_E_INVALID, "assigned a context of %u, the model has %d", a->context, shape->context);
   if (a->wire >= TRI_WIRE_COUNT || (a->kv_type != TRI_F32 && a->kv_type != TRI_F16))
     return tri_status_fail(err, TRI_E_UNSUPPORTED, "assigned wire type %u and KV type %u, which this version lacks", a->wire, a->kv_type);
-  size_t kv = tri_stage_kv_bytes(shape, (int32_t)a->slots, (int32_t)a->context, (tri_ftype)a->kv_type);
-  double need = (double)(a->last - a->first) * ((double)tri_model_layer_bytes(r->model) + (double)kv);
-  if (a->head) need += (double)tri_model_head_bytes(r->model);
-  if (need > (double)r->memory_bytes)
-    return tri_status_fail(err, TRI_E_LIMIT, "the stage needs %.1f MB, this worker may use %.1f MB", need / (1 << 20),
-                           (double)r->memory_bytes / (1 << 20));
   return TRI_OK;
+}
+
+static tri_stage_spec spec_of(const tri_runner *r, const tri_msg_assign *a) {
+  return (tri_stage_spec){.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head, .slots = (int32_t)a->slots,
+                          .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows, .kv_type = (tri_ftype)a->kv_type, .tune = &r->tune};
+}
+
+static tri_status check_memory(const tri_runner *r, const tri_stage_spec *spec, tri_error *err) {
+  size_t need = tri_need_bytes(r->model, spec, tri_pool_threads(r->pool));
+  if (need <= r->memory_bytes) return TRI_OK;
+  return tri_status_fail(err, TRI_E_LIMIT, "the stage needs %s, this worker may use %s", TRI_UNITS(need), TRI_UNITS(r->memory_bytes));
 }
 
 static tri_status load(tri_runner *r, tri_task *t) {
@@ -81,8 +88,9 @@ static tri_status load(tri_runner *r, tri_task *t) {
   close_stage(r);
   tri_status status = check_assign(r, a, &t->err);
   if (status != TRI_OK) return status;
-  tri_stage_spec spec = {.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head, .slots = (int32_t)a->slots,
-                         .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows, .kv_type = (tri_ftype)a->kv_type, .tune = &r->tune};
+  tri_stage_spec spec = spec_of(r, a);
+  status = check_memory(r, &spec, &t->err);
+  if (status != TRI_OK) return status;
   status = tri_stage_open(&r->stage, r->model, r->kernels, r->pool, &spec, NULL, NULL, &t->err);
   if (status != TRI_OK) return status;
   size_t d = (size_t)tri_model_shape(r->model)->d;
@@ -93,7 +101,7 @@ static tri_status load(tri_runner *r, tri_task *t) {
   if (status != TRI_OK) return close_stage(r), status;
   r->epoch = t->epoch;
   r->wire = (tri_wire)a->wire;
-  t->stage_bytes = tri_stage_bytes(r->stage);
+  t->stage_bytes = tri_stage_bytes(r->stage) + a->max_rows * (d * sizeof *r->hidden + sizeof *r->rows) + (r->finish ? tri_finish_bytes(r->finish) : 0);
   return TRI_OK;
 }
 

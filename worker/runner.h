@@ -23,7 +23,7 @@ typedef struct tri_task {
   uint32_t epoch;
   /* LOAD */
   tri_msg_assign assign;
-  size_t stage_bytes;    /* out */
+  size_t stage_bytes;    /* out: all that is held for it, tri_need_bytes */
   /* STEP */
   tri_msg_step step;
   uint8_t *payload;      /* rows from the stage before, malloc'ed; NULL at the first stage */

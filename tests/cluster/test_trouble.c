@@ -117,10 +117,10 @@ static void nobody_there(void **state) {
   kill(tri_cluster_pid(c, -1), SIGKILL); /* from now on nobody listens on this port */
   lab_await_exit(tri_cluster_pid(c, -1));
   int code = lab_program((const char *[]){"trireme", "status", "--coordinator", endpoint, "--key", dir, "--timeout", "1", NULL}, &said);
-  must_say(code, 5, &said, "nothing answers");
+  must_say(code, 4, &said, "nothing answers");
   tri_buf_clear(&said);
   code = lab_program((const char *[]){"trireme-worker", "-m", LAB_MODEL, "--coordinator", endpoint, "--key", dir, "--give-up", "1", NULL}, &said);
-  must_say(code, 5, &said, "nothing answers");
+  must_say(code, 4, &said, "nothing answers");
   tri_buf_clear(&said);
   code = lab_program((const char *[]){"trireme", "status", "--coordinator", "nonsense", "--key", dir, NULL}, &said);
   must_say(code, 2, &said, "tcp://HOST:PORT");
@@ -131,12 +131,19 @@ static void nobody_there(void **state) {
   tri_cluster_stop(&c);
 }
 
+/* Until the first token; one without any says only that the job's turn has come. */
+static void await_token(tri_client *client) {
+  tri_client_event e;
+  do e = lab_next(client);
+  while (e.msg->kind != TRI_MSG_TOKENS || !e.msg->tokens.n_tokens);
+}
+
 /* Until the first token of a long job, then kill. */
 static void kill_during_a_job(tri_cluster *c, tri_client *client, int worker, int signal_number, lab_job *out) {
   tri_msg_submit m = lab_request(TRI_WANT_SAMPLE, 200);
   m.ignore_end = true;
   lab_submit(client, &m, prompt, sizeof prompt - 1);
-  while (lab_next(client).msg->kind != TRI_MSG_TOKENS) continue;
+  await_token(client);
   assert_int_equal(kill(tri_cluster_pid(c, worker), signal_number), 0);
   lab_collect(client, out);
 }
@@ -197,7 +204,7 @@ static void cancelled_and_abandoned_jobs_make_room(void **state) {
   lab_job_free(&job);
   lab_submit(client, &m, prompt, sizeof prompt - 1);
   lab_submit(client, &m, prompt, sizeof prompt - 1);
-  while (lab_next(client).msg->kind != TRI_MSG_TOKENS) continue;
+  await_token(client);
   tri_client_close(&client); /* one running, one queued */
   check_serves(other);
   lab_await_status(other, "\"running\": 0");
@@ -311,13 +318,54 @@ static void a_worker_that_breaks_the_protocol_is_named(void **state) {
   tri_cluster_stop(&c);
 }
 
+/* Nothing is computed for a client that went while its jobs were queued. */
+static void jobs_of_a_client_that_has_gone_never_begin(void **state) {
+  (void)state;
+  enum { PREDICT = 5 };
+  tri_cluster *c = lab_start(1, 1, TRI_WIRE_INT8);
+  tri_client *gone = lab_dial(c), *client = lab_dial(c);
+  tri_msg_submit m = lab_request(TRI_WANT_SAMPLE, PREDICT);
+  m.ignore_end = true;
+  for (int i = 0; i < 3; i++) lab_submit(gone, &m, prompt, sizeof prompt - 1);
+  for (int i = 0; i < 3; i++) assert_int_equal(lab_next(gone).msg->kind, TRI_MSG_ACCEPTED);
+  tri_client_close(&gone);
+  lab_submit(client, &m, prompt, sizeof prompt - 1);
+  assert_int_equal(lab_next(client).msg->kind, TRI_MSG_ACCEPTED);
+  assert_ok(tri_cluster_restart(c, 0, &err), err); /* only now is there a pipeline */
+  lab_job job;
+  lab_collect(client, &job);
+  assert_int_equal(job.done.reason, TRI_DONE_LENGTH);
+  char rows[48];
+  snprintf(rows, sizeof rows, "\"rows\": %u,", job.done.prompt_tokens + PREDICT - 1);
+  lab_await_status(client, rows);
+  lab_await_status(client, "\"queued\": 0");
+  lab_await_status(client, "\"done\": 4");
+  lab_job_free(&job);
+  tri_client_close(&client);
+  tri_cluster_stop(&c);
+}
+
+static void a_status_request_of_another_protocol_is_refused(void **state) {
+  (void)state;
+  static fake f;
+  tri_cluster *c = lab_start(1, 1, TRI_WIRE_INT8);
+  fake_open(&f, c, "client");
+  const tri_msg m = {.kind = TRI_MSG_STATUS_REQUEST, .status_request = {.protocol = TRI_PROTOCOL + 1}};
+  fake_send(&f, &m);
+  fake_await(&f, TRI_MSG_REFUSE);
+  assert_int_equal(f.msg.refuse.status, TRI_E_PROTOCOL);
+  assert_non_null(strstr(f.msg.refuse.text, "the client speaks 2, this coordinator 1"));
+  fake_close(&f);
+  tri_cluster_stop(&c);
+}
+
 static void a_model_that_does_not_fit_is_told_in_numbers(void **state) {
   (void)state;
   tri_cluster *c;
   tri_cluster_options o = {.model_path = LAB_MODEL, .workers = 2, .threads = 1, .memory = 4 << 20};
   tri_status status = tri_cluster_start(&c, &o, &err);
   assert_fails(status, TRI_E_LIMIT, err, "the model does not fit");
-  assert_non_null(strstr(err.text, "2 worker(s) offer 8.0 MB"));
+  assert_non_null(strstr(err.text, "2 worker(s) offer 8.4 MB"));
 }
 
 /* The same port, another process: workers and clients find it. */
@@ -329,7 +377,7 @@ static void a_coordinator_that_comes_back_is_joined_again(void **state) {
   check_serves(client);
   kill(tri_cluster_pid(c, -1), SIGKILL);
   tri_client_event none;
-  assert_fails(tri_client_next(client, &none, LAB_WAIT_MS, &err), TRI_E_TIMEOUT, err, "connection to the coordinator was lost");
+  assert_fails(tri_client_next(client, &none, LAB_WAIT_MS, &err), TRI_E_UNREACHABLE, err, "connection to the coordinator was lost");
   tri_client_close(&client);
   folder(c, "coordinator", dir);
   int fd;
@@ -356,6 +404,8 @@ int main(void) {
       cmocka_unit_test(wrong_prompts_are_refused),
       cmocka_unit_test(lying_frames_are_dropped_and_counted),
       cmocka_unit_test(a_worker_that_breaks_the_protocol_is_named),
+      cmocka_unit_test(jobs_of_a_client_that_has_gone_never_begin),
+      cmocka_unit_test(a_status_request_of_another_protocol_is_refused),
       cmocka_unit_test(a_model_that_does_not_fit_is_told_in_numbers),
       cmocka_unit_test(a_coordinator_that_comes_back_is_joined_again),
   };

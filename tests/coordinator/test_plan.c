@@ -40,7 +40,7 @@ static void visit(walk *k, uint32_t worker, uint32_t first, best so_far) {
   for (uint32_t last = first + 1; last <= k->m->layers; last++) {
     bool head = last == k->m->layers;
     uint64_t us = (uint64_t)(last - first) * k->w[worker].layer_us + (head ? k->w[worker].head_us : 0);
-    if (tri_plan_bytes(k->m, last - first, first == 0, head) > k->w[worker].memory_bytes) continue;
+    if (tri_plan_bytes(k->m, &k->w[worker], last - first, first == 0, head) > k->w[worker].memory_bytes) continue;
     best next = so_far;
     if (us > next.slowest) next.slowest = us;
     next.squares += us * us;
@@ -82,7 +82,8 @@ static void equals_brute_force(void **state) {
     uint32_t n = 1 + (uint32_t)(test_random(&seed) % 5);
     for (uint32_t i = 0; i < n; i++)
       w[i] = (tri_plan_worker){.name = "w", .layer_us = 1 + (uint32_t)(test_random(&seed) % 9),
-                               .head_us = (uint32_t)(test_random(&seed) % 30), .memory_bytes = test_random(&seed) % 160};
+                               .head_us = (uint32_t)(test_random(&seed) % 30), .memory_bytes = test_random(&seed) % 160,
+                               .buffer_bytes = test_random(&seed) % 12};
     walk k = {.m = &m, .w = w, .n = n};
     visit(&k, 0, 0, (best){0});
     tri_status status = tri_plan_split(&plan, &m, w, n, &err);
@@ -137,7 +138,7 @@ static void a_slow_worker_gets_fewer_layers(void **state) {
 
 static void the_error_says_how_much_is_missing(void **state) {
   (void)state;
-  uint64_t mb = 1 << 20;
+  uint64_t mb = 1000000;
   tri_plan_model m = {.layers = 10, .layer_bytes = 10 * mb, .embedding_bytes = 20 * mb, .head_bytes = 20 * mb};
   tri_plan_worker w[2] = {even(60 * mb), even(60 * mb)};
   assert_fails(tri_plan_split(&plan, &m, w, 2, &err), TRI_E_LIMIT, err, "need 140.0 MB; 2 worker(s) offer 120.0 MB");
@@ -147,6 +148,19 @@ static void the_error_says_how_much_is_missing(void **state) {
   w[0] = w[1] = even(26 * mb);
   assert_fails(tri_plan_split(&plan, &m, w, 2, &err), TRI_E_LIMIT, err, "no cut fits although the sum would do");
   assert_fails(tri_plan_split(&plan, &m, w, 2, &err), TRI_E_LIMIT, err, "needs 4.0 MB more on each");
+}
+
+static void buffers_count_on_every_worker(void **state) {
+  (void)state;
+  tri_plan_model m = {.layers = 4, .layer_bytes = 10};
+  tri_plan_worker w[2] = {even(30), even(30)};
+  w[0].buffer_bytes = 15, w[1].buffer_bytes = 0;
+  assert_ok(tri_plan_split(&plan, &m, w, 2, &err), err); /* 1 and 3: two layers would not fit the first */
+  assert_int_equal(plan.stage[0].last, 1);
+  assert_int_equal(plan.stage[0].bytes, 25);
+  assert_int_equal(plan.stage[1].bytes, 30);
+  w[1].buffer_bytes = 1;
+  assert_fails(tri_plan_split(&plan, &m, w, 2, &err), TRI_E_LIMIT, err, "buffers of 15 B on each worker need 56 B; 2 worker(s) offer 60 B");
 }
 
 static void refuses_nonsense(void **state) {
@@ -166,6 +180,7 @@ int main(void) {
       cmocka_unit_test(surplus_workers_stay_idle),
       cmocka_unit_test(a_slow_worker_gets_fewer_layers),
       cmocka_unit_test(the_error_says_how_much_is_missing),
+      cmocka_unit_test(buffers_count_on_every_worker),
       cmocka_unit_test(refuses_nonsense),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
