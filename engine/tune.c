@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "engine/tune_cache.h"
 
 /* --- timing --- */
@@ -32,7 +33,7 @@ tri_status tri_tune_fill(tri_tune_matrix *out, tri_form form, size_t m, size_t k
   tri_mem mem = tri_mem_get(bytes * copies);
   if (!trits || !mem.data) {
     free(trits), tri_mem_free(&mem);
-    return tri_status_fail(err, TRI_E_NOMEM, "no memory to time the kernels (%zu MB)", bytes * copies / 1000000);
+    return tri_status_fail(err, TRI_E_NOMEM, "no memory to time the kernels (%s)", TRI_UNITS(bytes * copies));
   }
   random_trits(trits, TRI_BLOCK_ROWS * k);
   tri_form_pack(form, trits, TRI_BLOCK_ROWS, k, mem.data);
