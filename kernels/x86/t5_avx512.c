@@ -23,11 +23,11 @@ typedef struct decoded {
 #define THREE(i) ((i) - 21 * C3(i))
 #define PLAIN(i) (uint8_t)(CODES(THREE(i)) | C3(i) << 6)
 
-/* of an escape's index: its number among those with its c3, and what stands there instead of the plain codes */
-#define NUMBER(i) (THREE(i) - 1)
-#define ESCAPED(i) (21 + C3(i) / 2 + NUMBER(i) / 3)
+/* of an escape's index, which counts from 1 among those with its c3: what stands there instead of the plain codes */
+#define ESCAPED(i) (21 + C3(i) / 2 + (THREE(i) - 1) / 3)
+#define LAST(i) ((THREE(i) + 2) % 3)
 #define IS_ESCAPE(i) (THREE(i) > 0 && ESCAPED(i) < 27)
-#define CHANGE(i) (uint8_t)(IS_ESCAPE(i) ? (CODES(THREE(i)) ^ CODES(ESCAPED(i))) | (3 ^ NUMBER(i) % 3) << 6 : 0)
+#define CHANGE(i) (uint8_t)(IS_ESCAPE(i) ? (CODES(THREE(i)) ^ CODES(ESCAPED(i))) | (3 ^ LAST(i)) << 6 : 0)
 
 static const _Alignas(64) uint8_t plain[64] = {ALL(PLAIN)}, changes[64] = {ALL(CHANGE)};
 
