@@ -10,7 +10,6 @@
  *
  * The including file defines, after including its intrinsics:
  *   PARTS                 parts (16 bytes) in a register: 1, 2 or 4
- *   PASS                  row blocks at a time, which share the loads of tables: 1 or 2
  *   vb                    a register of bytes
  *   lut_load(p)           an aligned register
  *   lut_zero(), lut_add(a, b)
@@ -20,7 +19,8 @@
  *   lut_settle(sum, signs)    the sum of the eight negated values
  *   sums                  16-bit sums of 16 rows
  *   lut_join(s, low, high)    s + low + 31 * high
- *   lut_flush(s, y)       y[0..16) += s */
+ *   lut_flush(s, y)       y[0..16) += s
+ *   lut_prefetch(p) */
 
 enum {
   LINE = 64,
@@ -80,44 +80,33 @@ INLINE int32_t build_tile(const int8_t *q, size_t rows, size_t kpad, size_t firs
 
 /* --- the product --- */
 
-/* One register's share (parts [part, part + PARTS)) of a group, of n row blocks `step` bytes apart. */
-INLINE void group_part(const uint8_t *w, size_t step, size_t n, const uint8_t *tables, size_t part, lut_form f, sums *s) {
-  vb low[PASS], high[PASS];
-  UNROLL for (size_t b = 0; b < n; b++) low[b] = high[b] = lut_zero();
+/* One register's share (parts [part, part + PARTS)) of a group. */
+INLINE sums group_part(const uint8_t *w, const uint8_t *tables, size_t part, lut_form f, sums s) {
+  vb low = lut_zero(), high = lut_zero(), signs = low;
   w += part * 16, tables += part * 16;
+  if (f.width == 3) signs = lut_load(w + 4 * LINE);
   UNROLL for (size_t u = 0; u < TURNS; u++) {
-    vb low_table = lut_load(tables + u * 2 * LINE), high_table = lut_load(tables + u * 2 * LINE + LINE);
-    UNROLL for (size_t b = 0; b < n; b++) {
-      vb index = lut_nibble(lut_load(w + b * step + u / 2 * LINE), u);
-      vb low_sum = lut_look(low_table, index), high_sum = lut_look(high_table, index);
-      if (f.width == 3) {
-        vb signs = lut_load(w + b * step + 4 * LINE);
-        low_sum = lut_negate(low_sum, signs, u), high_sum = lut_negate(high_sum, signs, u);
-      }
-      low[b] = lut_add(low[b], low_sum), high[b] = lut_add(high[b], high_sum);
-    }
+    vb index = lut_nibble(lut_load(w + u / 2 * LINE), u);
+    vb low_sum = lut_look(lut_load(tables + u * 2 * LINE), index);
+    vb high_sum = lut_look(lut_load(tables + u * 2 * LINE + LINE), index);
+    if (f.width == 3) low_sum = lut_negate(low_sum, signs, u), high_sum = lut_negate(high_sum, signs, u);
+    low = lut_add(low, low_sum), high = lut_add(high, high_sum);
   }
-  UNROLL for (size_t b = 0; b < n; b++) {
-    if (f.width == 3) {
-      vb signs = lut_load(w + b * step + 4 * LINE);
-      low[b] = lut_settle(low[b], signs), high[b] = lut_settle(high[b], signs);
-    }
-    s[b] = lut_join(s[b], low[b], high[b]);
-  }
+  if (f.width == 3) low = lut_settle(low, signs), high = lut_settle(high, signs);
+  return lut_join(s, low, high);
 }
 
-/* A tile of n row blocks, added to y, 16 values a block. */
-INLINE void tile_blocks(const uint8_t *w, size_t step, size_t n, const uint8_t *tables, size_t groups, lut_form f,
-                        int32_t *y) {
+/* A tile of one row block, added to y[0..16). The next block's tile is asked for meanwhile: it starts `step` bytes on, where
+ * no hardware expects it. */
+INLINE void tile_block(const uint8_t *w, size_t step, const uint8_t *tables, size_t groups, lut_form f, int32_t *y) {
   for (size_t g = 0; g < groups;) {
-    sums s[PASS] = {0};
+    sums s = {0};
     size_t end = g + flush_every(f) < groups ? g + flush_every(f) : groups;
     for (; g < end; g++, w += f.group, tables += TABLES) {
-      for (size_t line = 0; line < f.group; line += LINE)
-        UNROLL for (size_t b = 0; b < n; b++) lut_prefetch(w + (n + b) * step + line);
-      UNROLL for (size_t part = 0; part < 4; part += PARTS) group_part(w, step, n, tables, part, f, s);
+      UNROLL for (size_t line = 0; line < f.group; line += LINE) lut_prefetch(w + step + line);
+      UNROLL for (size_t part = 0; part < 4; part += PARTS) s = group_part(w, tables, part, f, s);
     }
-    UNROLL for (size_t b = 0; b < n; b++) lut_flush(s[b], y + b * TRI_BLOCK_ROWS);
+    lut_flush(s, y);
   }
 }
 
@@ -128,14 +117,12 @@ INLINE void lut_gemm(lut_form f, const uint8_t *w, size_t k, const int8_t *panel
   size_t kpad = tri_round_up(k, TRI_K_ALIGN), groups = (k + 32 * f.width - 1) / (32 * f.width), step = groups * f.group;
   for (size_t r = 0; r < rows; r++)
     for (size_t first = 0; first < groups; first += TILE) {
-      size_t here = groups - first < TILE ? groups - first : TILE, block = block_first;
+      size_t here = groups - first < TILE ? groups - first : TILE;
       int32_t *out = y + r * ldy;
       int32_t sum = build_tile(panel + 4 * r, rows, kpad, first * 32 * f.width, here, f, tables);
       for (size_t i = block_first * TRI_BLOCK_ROWS; i < block_last * TRI_BLOCK_ROWS; i++)
         out[i] = first ? out[i] + sum : sum; /* the lookups give sums of trits, and codes are one more */
-      for (; block + PASS <= block_last; block += PASS)
-        tile_blocks(w + block * step + first * f.group, step, PASS, tables, here, f, out + block * TRI_BLOCK_ROWS);
-      for (; block < block_last; block++)
-        tile_blocks(w + block * step + first * f.group, step, 1, tables, here, f, out + block * TRI_BLOCK_ROWS);
+      for (size_t block = block_first; block < block_last; block++)
+        tile_block(w + block * step + first * f.group, step, tables, here, f, out + block * TRI_BLOCK_ROWS);
     }
 }

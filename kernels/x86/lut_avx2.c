@@ -5,7 +5,7 @@
 #include "kernels/inline.h"
 #include "kernels/x86/x86.h"
 
-enum { PARTS = 2, PASS = 1 };
+enum { PARTS = 2 };
 
 typedef __m256i vb;
 typedef struct sums {

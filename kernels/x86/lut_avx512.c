@@ -5,7 +5,7 @@
 #include "kernels/inline.h"
 #include "kernels/x86/x86.h"
 
-enum { PARTS = 4, PASS = 1 };
+enum { PARTS = 4 };
 
 typedef __m512i vb;
 typedef struct sums {
