@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "cli/cli.h"
 
+enum { PATIENCE_MS = 2000 };
+
 static tri_status make_request(const tri_sampling_args *o, const tri_sampler_params *params, const tri_follow *f, tri_msg_submit *m, tri_error *err) {
   *m = (tri_msg_submit){.predict = (uint32_t)o->predict, .special = f->special, .no_bos = f->no_bos, .ignore_end = o->ignore_end,
                         .detach = f->detach, .want = TRI_WANT_SAMPLE, .sampling = *params};
@@ -33,9 +35,11 @@ static tri_status take_event(tri_follow *f, const tri_client_event *e, bool *ove
   case TRI_MSG_ACCEPTED:
     f->job = m->accepted.job;
     if (f->show_prompt && !f->quiet) fwrite(f->prompt->data, 1, f->prompt->len, stdout), fflush(stdout);
+    f->ahead = m->accepted.ahead;
     *over = f->detach;
     return TRI_OK;
   case TRI_MSG_TOKENS:
+    f->begun = true;
     for (uint32_t i = 0; i < m->tokens.n_tokens; i++)
       if (tri_ids_push(&f->ids, m->tokens.tokens[i]) != TRI_OK) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
     take_text(f, e);
@@ -49,6 +53,12 @@ static tri_status take_event(tri_follow *f, const tri_client_event *e, bool *ove
   }
 }
 
+/* A prompt that nothing comes after would look like a hang. */
+static void tell_wait(const tri_follow *f) {
+  if (f->ahead) fprintf(stderr, "[job %llu waits; %u before it]\n", (unsigned long long)f->job, f->ahead);
+  else fprintf(stderr, "[job %llu waits; `trireme status` shows whether the cluster serves]\n", (unsigned long long)f->job);
+}
+
 static void cancel(tri_client *c, uint64_t job) {
   tri_error err;
   if (tri_client_cancel(c, job, &err) != TRI_OK) TRI_WARN("job %llu could not be cancelled: %s", (unsigned long long)job, err.text);
@@ -60,9 +70,12 @@ tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const
   bool over = false;
   tri_status status = make_request(options, params, f, &request, err);
   if (status == TRI_OK) status = tri_client_submit(c, &request, f->prompt->data, f->prompt->len, err);
+  bool patient = false; /* it has been told that there is a wait */
   while (status == TRI_OK && !over) {
-    status = tri_client_next(c, &e, -1, err);
+    bool waiting = f->job && !f->begun && !patient;
+    status = tri_client_next(c, &e, waiting ? PATIENCE_MS : -1, err);
     if (status == TRI_OK) status = take_event(f, &e, &over, err);
+    else if (status == TRI_E_TIMEOUT) status = TRI_OK, patient = true, tell_wait(f);
   }
   /* our going would end it too, but only at its next token */
   if (status == TRI_E_CANCELLED && f->job) cancel(c, f->job);

@@ -16,6 +16,8 @@ typedef struct tri_follow {
   bool show_prompt; /* print it before the answer */
   /* out */
   uint64_t job;
+  uint32_t ahead;   /* jobs before it, when it was accepted */
+  bool begun;       /* its turn has come */
   tri_buf text;
   tri_ids ids;      /* generated */
   tri_msg_done done;

@@ -64,6 +64,8 @@ void coordinator_refuse(coordinator *c, const tri_incoming *in, tri_status statu
 void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who, int64_t now_ms);
 /* Notice lost workers and stalled steps; bring a pipeline up if there is none and may be one. */
 void coordinator_tend_workers(coordinator *c, int64_t now_ms);
+/* The first worker of --expect that is not there, or NULL. */
+const char *coordinator_absent(const coordinator *c);
 /* Send what the scheduler has. */
 void coordinator_pump(coordinator *c);
 

@@ -46,7 +46,7 @@ static tri_status read_ids(tri_jobs *j, const tri_incoming *from, tri_ids *out, 
 }
 
 static tri_status too_long(const tri_jobs *j, tri_error *err) {
-  return tri_status_fail(err, TRI_E_INVALID, "prompt: longer than the context of %u tokens; shorten it or start the coordinator with a larger --ctx",
+  return tri_status_fail(err, TRI_E_INVALID, "prompt: longer than the context of %u tokens; shorten it, or where the model allows more start the coordinator with a larger --ctx",
                          j->context);
 }
 

@@ -58,10 +58,12 @@ static json_t *report_workers(const coordinator *c) {
 }
 
 static void describe_state(const coordinator *c, char out[96]) {
-  if (c->pipeline.state != TRI_PIPELINE_IDLE)
-    snprintf(out, 96, "%s", tri_pipeline_state_name(c->pipeline.state));
-  else
-    snprintf(out, 96, "waiting for workers %zu/%u", tri_registry_live(&c->registry), c->config->min_workers);
+  size_t live = tri_registry_live(&c->registry);
+  const char *absent = coordinator_absent(c);
+  if (c->pipeline.state != TRI_PIPELINE_IDLE) snprintf(out, 96, "%s", tri_pipeline_state_name(c->pipeline.state));
+  else if (live < c->config->min_workers) snprintf(out, 96, "waiting for workers %zu/%u", live, c->config->min_workers);
+  else if (absent) snprintf(out, 96, "waiting for worker %s", absent);
+  else snprintf(out, 96, "planning");
 }
 
 tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out, tri_error *err) {

@@ -80,11 +80,14 @@ static void send_to_stage(coordinator *c, uint32_t stage, int64_t now_ms) {
 
 /* --- bringing a pipeline up --- */
 
-static bool enough_workers(const coordinator *c) {
-  if (tri_registry_live(&c->registry) < c->config->min_workers) return false;
+const char *coordinator_absent(const coordinator *c) {
   for (size_t i = 0; i < c->config->n_expect; i++)
-    if (tri_registry_find_name(&c->registry, c->config->expect[i]) < 0) return false;
-  return true;
+    if (tri_registry_find_name(&c->registry, c->config->expect[i]) < 0) return c->config->expect[i];
+  return NULL;
+}
+
+static bool enough_workers(const coordinator *c) {
+  return tri_registry_live(&c->registry) >= c->config->min_workers && !coordinator_absent(c);
 }
 
 /* A stage's need is a sum of parts, which are found as differences of needs: so the plan counts as the workers do. Forms other
@@ -177,8 +180,8 @@ static void on_hello(coordinator *c, const tri_incoming *in, const tri_msg_hello
     coordinator_refuse(c, in, status, err.text);
     return;
   }
-  TRI_INFO("worker %s joined from %s (key of %s): %s, %u threads, %s, %.2f ms a layer, %.2f ms for the head", hello->name, in->address,
-           who->name, hello->isa, hello->threads, TRI_UNITS(hello->memory_bytes), hello->layer_us / 1e3, hello->head_us / 1e3);
+  TRI_INFO("worker %s joined from %s (key of %s): %s, %u thread%s, %s, %.2f ms a layer, %.2f ms for the head", hello->name, in->address,
+           who->name, hello->isa, hello->threads, hello->threads == 1 ? "" : "s", TRI_UNITS(hello->memory_bytes), hello->layer_us / 1e3, hello->head_us / 1e3);
   c->outgoing = (tri_msg){.kind = TRI_MSG_WELCOME, .welcome = {.heartbeat_ms = TRI_REGISTRY_HEARTBEAT_MS}};
   if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) lose_worker(c, index, err.text, now_ms);
 }

@@ -284,7 +284,7 @@ static tri_status make_hello(worker *w, const tri_kernels *k, tri_pool *pool, co
   snprintf(h->isa, sizeof h->isa, "%s", k->name);
   if (w->config->advertise) snprintf(h->advertise, sizeof h->advertise, "%s", w->config->advertise);
   tri_model_id(w->model, h->model_id);
-  TRI_INFO("%s kernels, %u threads: %u us a layer, %u us for the head", h->isa, h->threads, h->layer_us, h->head_us);
+  TRI_INFO("%s kernels, %u thread%s: %u us a layer, %u us for the head", h->isa, h->threads, h->threads == 1 ? "" : "s", h->layer_us, h->head_us);
   return TRI_OK;
 }
 
