@@ -17,6 +17,7 @@ typedef struct tri_sampler_params {
 } tri_sampler_params;
 
 #define TRI_SAMPLER_DEFAULTS \
-  (tri_sampler_params) { .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1.0f, .repeat_last = 64, .seed = 0 }
+  (tri_sampler_params) { .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1.0f, .repeat_last = 64, \
+                         .seed = 0 }
 
 #endif

@@ -51,6 +51,7 @@ const char *tri_status_name(tri_status status);
 int tri_status_exit_code(tri_status status);
 /* What the codes mean, for every `--help`; README.md has the same sentence. */
 #define TRI_STATUS_EXIT_CODES \
-  "0 ok, 1 failed, 2 wrong usage, 3 bad file or unsupported model, 4 cluster unreachable, refused or lost, 5 busy or timed out, 130 interrupted"
+  "0 ok, 1 failed, 2 wrong usage, 3 bad file or unsupported model, 4 cluster unreachable, refused or lost, " \
+  "5 busy or timed out, 130 interrupted"
 
 #endif

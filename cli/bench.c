@@ -16,7 +16,8 @@ static const tri_arg args[] = {
     {"threads", 't', TRI_ARG_STRING, &thread_list, "N,N", "Thread counts (default 1).", 0, 0},
     {"repeats", 'r', TRI_ARG_INT, &repeats, "N", "Rounds, interleaved; medians are shown (default 3).", 1, 101},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
-    {"kernels", 0, TRI_ARG_FLAG, &kernels_only, NULL, "Time the ternary products alone: every form, shape (of -m, or of known models) and row count, with the first of -t.", 0, 0},
+    {"kernels", 0, TRI_ARG_FLAG, &kernels_only, NULL,
+     "Time the ternary products alone: every form, shape (of -m, or of known models) and row count, with the first of -t.", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
 };
 static const tri_args_spec spec = {"trireme bench",
@@ -74,8 +75,8 @@ static double decode_rate(tri_single *s, const int32_t *tokens, float *logits, t
   return (double)decode_tokens / ((double)(tri_clock_ns() - start) / 1e9);
 }
 
-static tri_status measure(const lists *l, int64_t threads, tri_ftype kv, int32_t context, const int32_t *tokens, const tri_mem *buffer, result *out,
-                          tri_error *err) {
+static tri_status measure(const lists *l, int64_t threads, tri_ftype kv, int32_t context, const int32_t *tokens, const tri_mem *buffer,
+                          result *out, tri_error *err) {
   tri_single s;
   int64_t start = tri_clock_ms();
   tri_progress progress = tri_progress_begin("loading");
@@ -84,7 +85,8 @@ static tri_status measure(const lists *l, int64_t threads, tri_ftype kv, int32_t
   tri_status status = tri_single_open(&s, model_path, &o, err);
   tri_progress_end(&progress);
   if (status != TRI_OK) return status;
-  *out = (result){.threads = threads, .weight_bytes = tri_stage_weight_bytes(s.stage), .tune = s.tune, .load_s = (double)(tri_clock_ms() - start) / 1000};
+  *out = (result){.threads = threads, .weight_bytes = tri_stage_weight_bytes(s.stage), .tune = s.tune,
+                  .load_s = (double)(tri_clock_ms() - start) / 1000};
   float *logits = malloc((size_t)tri_model_shape(s.model)->vocab * sizeof *logits);
   series *all = calloc(2 + MAX_LIST, sizeof *all);
   if (!logits || !all) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory");
@@ -132,9 +134,10 @@ static void print_json(const lists *l, const result *results, const char *isa) {
       snprintf(key, sizeof key, "%lld", (long long)l->prompts[j]);
       json_object_set_new(prefill, key, json_real(r->prefill_tps[j]));
     }
-    json_array_append_new(rows, json_pack("{s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:f}", "threads", (json_int_t)r->threads, "weight_bytes_per_token", (json_int_t)r->weight_bytes, "forms", forms_of(&r->tune), "load_s", r->load_s, "prefill_tps",
-                                          prefill, "decode_tps", r->decode_tps, "decode_gb_s", r->decode_gbs, "read_gb_s", r->read_gbs, "share_of_limit",
-                                          r->decode_gbs / r->read_gbs));
+    json_array_append_new(rows, json_pack("{s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:f}", "threads", (json_int_t)r->threads,
+                                          "weight_bytes_per_token", (json_int_t)r->weight_bytes, "forms", forms_of(&r->tune), "load_s",
+                                          r->load_s, "prefill_tps", prefill, "decode_tps", r->decode_tps, "decode_gb_s", r->decode_gbs,
+                                          "read_gb_s", r->read_gbs, "share_of_limit", r->decode_gbs / r->read_gbs));
   }
   json_t *doc = json_pack("{s:s, s:s, s:f, s:o}", "model", model_path, "isa", isa,
                           "peak_memory_mb", peak_mb(), "results", rows);
@@ -152,12 +155,15 @@ static void print_text(const lists *l, const result *results, const char *isa) {
     const result *r = &results[i];
     printf("%7lld", (long long)r->threads);
     for (int j = 0; j < l->n_prompts; j++) printf("  %6.1f tok/s", r->prefill_tps[j]);
-    printf("  %5.2f t/s  %5.1f GB/s  %5.1f GB/s   %3.0f %%\n", r->decode_tps, r->decode_gbs, r->read_gbs, 100 * r->decode_gbs / r->read_gbs);
+    printf("  %5.2f t/s  %5.1f GB/s  %5.1f GB/s   %3.0f %%\n", r->decode_tps, r->decode_gbs, r->read_gbs,
+           100 * r->decode_gbs / r->read_gbs);
   }
   for (int i = 0; i < l->n_threads; i++) {
     const result *r = &results[i];
-    printf("\n%lld thread%s: %s of weights a token, matrices as", (long long)r->threads, r->threads == 1 ? "" : "s", tri_cli_bytes(bytes, (double)r->weight_bytes));
-    for (int j = 0; j < r->tune.n; j++) printf("%s %zux%zu %s", j ? "," : "", r->tune.entries[j].m, r->tune.entries[j].k, tri_form_name(r->tune.entries[j].form));
+    printf("\n%lld thread%s: %s of weights a token, matrices as", (long long)r->threads, r->threads == 1 ? "" : "s",
+           tri_cli_bytes(bytes, (double)r->weight_bytes));
+    for (int j = 0; j < r->tune.n; j++)
+      printf("%s %zux%zu %s", j ? "," : "", r->tune.entries[j].m, r->tune.entries[j].k, tri_form_name(r->tune.entries[j].form));
   }
   printf("\npeak memory %.0f MB\n", peak_mb());
 }
@@ -175,7 +181,8 @@ static tri_status set_up(lists *l, int32_t *context, int32_t **tokens, tri_error
     if (l->prompts[i] > most) most = l->prompts[i];
   int32_t vocab = shape->vocab, limit = shape->context;
   tri_model_close(&m);
-  if (most > limit) return tri_status_fail(err, TRI_E_INVALID, "%lld tokens are more than the model's context of %d", (long long)most, limit);
+  if (most > limit)
+    return tri_status_fail(err, TRI_E_INVALID, "%lld tokens are more than the model's context of %d", (long long)most, limit);
   if (!(*tokens = malloc((size_t)most * sizeof **tokens))) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   for (int64_t i = 0; i < most; i++) (*tokens)[i] = (int32_t)((i * 7919 + 13) % vocab);
   *context = (int32_t)most;
@@ -208,7 +215,8 @@ int tri_cli_bench(int argc, char **argv) {
   tri_status status = tri_cli_kv_type(kv_name, &kv, &err);
   if (status == TRI_OK) status = set_up(&l, &context, &tokens, &err);
   if (status == TRI_OK) status = tri_bench_read_buffer(&buffer, &err);
-  for (int i = 0; status == TRI_OK && i < l.n_threads; i++) status = measure(&l, l.threads[i], kv, context, tokens, &buffer, &results[i], &err);
+  for (int i = 0; status == TRI_OK && i < l.n_threads; i++)
+    status = measure(&l, l.threads[i], kv, context, tokens, &buffer, &results[i], &err);
   if (status == TRI_OK) (as_json ? print_json : print_text)(&l, results, kernels->name);
   tri_mem_free(&buffer);
   free(tokens);

@@ -15,6 +15,7 @@ TRI_MUST_CHECK tri_status tri_bench_read_buffer(tri_mem *out, tri_error *err);
 double tri_bench_arithmetic(tri_pool *pool, const tri_kernels *k);
 
 /* `trireme bench --kernels`: a line for each form, shape and row count. model_path may be NULL: shapes of well-known models. */
-TRI_MUST_CHECK tri_status tri_bench_kernels(const char *model_path, const tri_kernels *k, int threads, int repeats, bool as_json, tri_error *err);
+TRI_MUST_CHECK tri_status tri_bench_kernels(const char *model_path, const tri_kernels *k, int threads, int repeats, bool as_json,
+                                            tri_error *err);
 
 #endif

@@ -22,12 +22,12 @@ static tri_status add_line(table *t, const tri_tune_matrix *x, size_t rows, tri_
   double by_bytes = gbs / t->read_gbs, by_arithmetic = gops / t->gops, share = by_bytes > by_arithmetic ? by_bytes : by_arithmetic;
   const char *bound = by_bytes > by_arithmetic ? "bytes" : "arithmetic";
   if (t->rows)
-    json_array_append_new(t->rows, json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s}", "form", tri_form_name(x->form), "isa", t->k->name, "m",
-                                             (json_int_t)x->m, "k", (json_int_t)x->k, "rows", (json_int_t)rows, "us", us, "gb_s", gbs, "gop_s", gops,
-                                             "share_of_limit", share, "limit", bound));
+    json_array_append_new(t->rows, json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s}", "form", tri_form_name(x->form), "isa",
+                                             t->k->name, "m", (json_int_t)x->m, "k", (json_int_t)x->k, "rows", (json_int_t)rows, "us", us,
+                                             "gb_s", gbs, "gop_s", gops, "share_of_limit", share, "limit", bound));
   else
-    printf("%-5s %-9s %6zu x %-6zu %4zu %10.1f %8.1f %8.0f %6.0f %% %s\n", tri_form_name(x->form), t->k->name, x->m, x->k, rows, us, gbs, gops, 100 * share,
-           bound);
+    printf("%-5s %-9s %6zu x %-6zu %4zu %10.1f %8.1f %8.0f %6.0f %% %s\n", tri_form_name(x->form), t->k->name, x->m, x->k, rows, us, gbs,
+           gops, 100 * share, bound);
   return TRI_OK;
 }
 
@@ -85,12 +85,13 @@ tri_status tri_bench_kernels(const char *model_path, const tri_kernels *k, int t
     t.gops = tri_bench_arithmetic(t.pool, k);
     if (as_json) t.rows = json_array();
     else
-      printf("%d threads; limits: reading %.1f GB/s, int8 arithmetic %.0f GOP/s\n\n%-5s %-9s %-15s %4s %10s %8s %8s %8s %s\n", threads, t.read_gbs, t.gops,
-             "form", "ISA", "shape", "rows", "us", "GB/s", "GOP/s", "limit", "by");
+      printf("%d threads; limits: reading %.1f GB/s, int8 arithmetic %.0f GOP/s\n\n%-5s %-9s %-15s %4s %10s %8s %8s %8s %s\n", threads,
+             t.read_gbs, t.gops, "form", "ISA", "shape", "rows", "us", "GB/s", "GOP/s", "limit", "by");
     status = fill_table(&t, model_path, err);
   }
   if (status == TRI_OK && as_json) {
-    json_t *doc = json_pack("{s:i, s:f, s:f, s:O}", "threads", threads, "read_gb_s", t.read_gbs, "arithmetic_gop_s", t.gops, "rows", t.rows);
+    json_t *doc = json_pack("{s:i, s:f, s:f, s:O}", "threads", threads, "read_gb_s", t.read_gbs, "arithmetic_gop_s", t.gops, "rows",
+                            t.rows);
     json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(doc);

@@ -20,7 +20,8 @@ bool tri_cli_parse(const tri_args_spec *spec, int argc, char **argv, int min_pos
   if (tri_args_parse(spec, argc, argv, &n, &helped, &err) != TRI_OK) return *exit_code = tri_cli_fail(&err), false;
   if (helped) return *exit_code = 0, false;
   if (n < min_positionals || n > max_positionals) {
-    tri_status_fail(&err, TRI_E_INVALID, n > max_positionals ? "unexpected argument '%s'; usage: %s %s" : "%.0sargument missing; usage: %s %s",
+    tri_status_fail(&err, TRI_E_INVALID,
+                    n > max_positionals ? "unexpected argument '%s'; usage: %s %s" : "%.0sargument missing; usage: %s %s",
                     n > max_positionals ? argv[1 + max_positionals] : "", spec->command, spec->usage);
     return *exit_code = tri_cli_fail(&err), false;
   }
@@ -49,7 +50,8 @@ tri_status tri_cli_int_list(const char *option, const char *text, int64_t most, 
     errno = 0;
     long long v = strtoll(p, &end, 10);
     if (end == p || errno || v < 1 || v > most || (*end && *end != ','))
-      return tri_status_fail(err, TRI_E_INVALID, "--%s %s: numbers from 1 to %lld with commas between them are expected", option, text, (long long)most);
+      return tri_status_fail(err, TRI_E_INVALID, "--%s %s: numbers from 1 to %lld with commas between them are expected", option, text,
+                             (long long)most);
     if (*n == cap) return tri_status_fail(err, TRI_E_LIMIT, "--%s %s: more than %d numbers", option, text, cap);
     out[(*n)++] = v;
     p = *end ? end + 1 : end;

@@ -32,7 +32,8 @@ TRI_MUST_CHECK tri_status tri_cli_kv_type(const char *name, tri_ftype *out, tri_
 /* "f32", "f16", "bf16", "q8_0", "q6_k" → a tri_type for embeddings and heads */
 TRI_MUST_CHECK tri_status tri_cli_matrix_type(const char *option, const char *name, uint32_t *out, tri_error *err);
 /* "1,2,8" → numbers in [1, most]; *n of at most `cap` */
-TRI_MUST_CHECK tri_status tri_cli_int_list(const char *option, const char *text, int64_t most, int64_t *out, int *n, int cap, tri_error *err);
+TRI_MUST_CHECK tri_status tri_cli_int_list(const char *option, const char *text, int64_t most, int64_t *out, int *n, int cap,
+                                           tri_error *err);
 
 /* A line on stderr for work that takes longer than a second: bar, amount, rate, time left. Only on a terminal. */
 typedef struct tri_progress {

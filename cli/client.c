@@ -55,7 +55,8 @@ static tri_status wait_until_up(tri_client *c, int64_t timeout_ms, tri_error *er
   return tri_status_fail(err, why.status, "%s", why.text);
 }
 
-tri_status tri_client_dial(tri_client **out, const char *endpoint, const char *key_dir, int interrupt_fd, int64_t timeout_ms, tri_error *err) {
+tri_status tri_client_dial(tri_client **out, const char *endpoint, const char *key_dir, int interrupt_fd, int64_t timeout_ms,
+                           tri_error *err) {
   uint8_t coordinator_key[TRI_KEY_BYTES];
   tri_client *c = calloc(1, sizeof *c);
   if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a client");
@@ -89,7 +90,8 @@ static tri_status send_out(tri_client *c, const void *payload, size_t len, tri_e
 }
 
 tri_status tri_client_submit(tri_client *c, const tri_msg_submit *m, const void *payload, size_t len, tri_error *err) {
-  if (len > TRI_MAX_PROMPT) return tri_status_fail(err, TRI_E_LIMIT, "the prompt has %zu bytes, at most %d can be sent", len, TRI_MAX_PROMPT);
+  if (len > TRI_MAX_PROMPT)
+    return tri_status_fail(err, TRI_E_LIMIT, "the prompt has %zu bytes, at most %d can be sent", len, TRI_MAX_PROMPT);
   c->outgoing = (tri_msg){.kind = TRI_MSG_SUBMIT, .submit = *m};
   c->outgoing.submit.protocol = TRI_PROTOCOL;
   return send_out(c, payload, len, err);
@@ -109,7 +111,8 @@ tri_status tri_client_next(tri_client *c, tri_client_event *out, int64_t timeout
   for (;;) {
     int64_t left = until - tri_clock_ms();
     tri_status status = wait_for_something(c, timeout_ms < 0 ? -1 : left > 0 ? left : 0, err);
-    if (status == TRI_E_TIMEOUT) return tri_status_fail(err, TRI_E_TIMEOUT, "the coordinator has not answered within %.0f s", (double)timeout_ms / 1e3);
+    if (status == TRI_E_TIMEOUT)
+      return tri_status_fail(err, TRI_E_TIMEOUT, "the coordinator has not answered within %.0f s", (double)timeout_ms / 1e3);
     if (status != TRI_OK) return status;
     if (c->received == TRI_OK) {
       *out = (tri_client_event){.msg = &c->incoming, .payload = c->in.payload, .payload_len = c->in.payload_len};
@@ -126,8 +129,10 @@ tri_status tri_client_status(tri_client *c, tri_buf *json, int64_t timeout_ms, t
   tri_client_event e;
   if (status == TRI_OK) status = tri_client_next(c, &e, timeout_ms, err);
   if (status != TRI_OK) return status;
-  if (e.msg->kind == TRI_MSG_REFUSE) return tri_status_fail(err, (tri_status)e.msg->refuse.status, "the coordinator refused: %s", e.msg->refuse.text);
-  if (e.msg->kind != TRI_MSG_STATUS) return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator answered with %s", tri_msg_kind_name(e.msg->kind));
+  if (e.msg->kind == TRI_MSG_REFUSE)
+    return tri_status_fail(err, (tri_status)e.msg->refuse.status, "the coordinator refused: %s", e.msg->refuse.text);
+  if (e.msg->kind != TRI_MSG_STATUS)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator answered with %s", tri_msg_kind_name(e.msg->kind));
   tri_buf_append(json, e.payload, e.payload_len);
   return tri_buf_ok(json) ? TRI_OK : tri_status_fail(err, TRI_E_NOMEM, "out of memory for the status");
 }

@@ -124,7 +124,8 @@ static _Noreturn void become(const command *cmd, pid_t parent, pid_t group, int 
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   int null_fd = open("/dev/null", O_RDONLY);
   bool ok = getppid() == parent && null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0 && dup2(log_fd, STDOUT_FILENO) >= 0 &&
-            dup2(log_fd, STDERR_FILENO) >= 0 && (kept_fd < 0 || fcntl(kept_fd, F_SETFD, 0) == 0) && sigprocmask(SIG_SETMASK, &none, NULL) == 0;
+            dup2(log_fd, STDERR_FILENO) >= 0 && (kept_fd < 0 || fcntl(kept_fd, F_SETFD, 0) == 0) &&
+            sigprocmask(SIG_SETMASK, &none, NULL) == 0;
   if (ok) execv(cmd->program, (char *const *)cmd->args);
   static const char failed[] = "cannot start a program of the cluster\n";
   ssize_t n = write(log_fd, failed, sizeof failed - 1);

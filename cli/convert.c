@@ -35,7 +35,8 @@ static tri_status parse_tiles(const tri_args_list *list, tri_tiles_given out[MOS
 static int write_model(tri_status (*make)(const tri_convert_options *o, const char *source, tri_error *err), const char *source) {
   tri_error err;
   tri_tiles_given given[MOST_TILES], in_given[MOST_TILES];
-  tri_convert_options o = {.progress = on_progress, .tiles = given, .n_tiles = (size_t)tiles.count, .in_tiles = in_given, .n_in_tiles = (size_t)in_tiles.count};
+  tri_convert_options o = {.progress = on_progress, .tiles = given, .n_tiles = (size_t)tiles.count, .in_tiles = in_given,
+                           .n_in_tiles = (size_t)in_tiles.count};
   uint32_t head_type;
   if (head_name) o.head_type = &head_type;
   if (!out_path) return tri_status_fail(&err, TRI_E_INVALID, "an output file is needed: -o FILE"), tri_cli_fail(&err);
@@ -73,11 +74,13 @@ static tri_status make_dummy(const tri_convert_options *o, const char *source, t
 #define OUT_ARG {"out", 'o', TRI_ARG_STRING, &out_path, "FILE", "The GGUF file to write; it appears whole or not at all.", 0, 0}
 #define TYPE_ARG {"type", 0, TRI_ARG_STRING, &type_name, "TYPE", "Type of the ternary weights: i2_s (default), tl1 or tl2.", 0, 0}
 #define TILES_ARG                                                                                                                \
-  {"tiles", 0, TRI_ARG_MULTI, &tiles, "MxK=BM,BK[,bm]", "Tile sizes to write M x K matrices in tl1 or tl2 with; repeatable (default: bitnet.cpp's for its models, else by a rule).", 0, 0}
+  {"tiles", 0, TRI_ARG_MULTI, &tiles, "MxK=BM,BK[,bm]",                                                                           \
+   "Tile sizes to write M x K matrices in tl1 or tl2 with; repeatable (default: bitnet.cpp's for its models, else by a rule).", 0, 0}
 #define EMBEDDING_ARG                                                                                                            \
   {"embedding-type", 0, TRI_ARG_STRING, &embedding_name, "TYPE", "Type of the embedding: f32, f16, bf16, q8_0 or q6_k (default f16).", 0, 0}
 #define HEAD_ARG                                                                                                                 \
-  {"head-type", 0, TRI_ARG_STRING, &head_name, "TYPE", "Type of the head, likewise (default: the embedding's). A head that was the embedding then gets a tensor of its own.", 0, 0}
+  {"head-type", 0, TRI_ARG_STRING, &head_name, "TYPE",                                                                            \
+   "Type of the head, likewise (default: the embedding's). A head that was the embedding then gets a tensor of its own.", 0, 0}
 
 int tri_cli_convert(int argc, char **argv) {
   static const tri_arg args[] = {
@@ -86,10 +89,12 @@ int tri_cli_convert(int argc, char **argv) {
       EMBEDDING_ARG,
       HEAD_ARG,
       TILES_ARG,
-      {"in-tiles", 0, TRI_ARG_MULTI, &in_tiles, "MxK=BM,BK[,bm]", "Tile sizes of IN.gguf in tl1 or tl2, from bitnet.cpp's kernel_config.ini; repeatable.", 0, 0},
+      {"in-tiles", 0, TRI_ARG_MULTI, &in_tiles, "MxK=BM,BK[,bm]",
+       "Tile sizes of IN.gguf in tl1 or tl2, from bitnet.cpp's kernel_config.ini; repeatable.", 0, 0},
   };
   static const tri_args_spec spec = {
-      "trireme convert", "Make a GGUF model from a Hugging Face folder (config.json, tokenizer.json, safetensors), or change a GGUF model's ternary type.",
+      "trireme convert",
+      "Make a GGUF model from a Hugging Face folder (config.json, tokenizer.json, safetensors), or change a GGUF model's ternary type.",
       "HF_DIR|IN.gguf -o FILE [options]",
       "  trireme convert ~/bitnet-b1.58-2B-4T -o bitnet-2b.gguf --type i2_s\n"
       "  trireme convert story-bitnet -o story.gguf --embedding-type q8_0\n"
@@ -111,14 +116,15 @@ int tri_cli_make_dummy(int argc, char **argv) {
       {"layers", 0, TRI_ARG_INT, &layers, "N", "Another number of layers than the real model's.", 1, 1024},
       {"seed", 0, TRI_ARG_INT, &seed, "N", "The same seed gives the same file (default 1).", 0, 9e15},
   };
-  static const tri_args_spec spec = {"trireme make-dummy", "Make a model of random ternary weights at a real model's shape, for speed work.",
-                                     "--shape NAME -o FILE [options]",
-                                     "  trireme make-dummy --shape llama3-8b -o /tmp/8b.gguf\n"
+  static const tri_args_spec spec = {"trireme make-dummy",
+                                     "Make a model of random ternary weights at a real model's shape, for speed work.",
+                                     "--shape NAME -o FILE [options]", "  trireme make-dummy --shape llama3-8b -o /tmp/8b.gguf\n"
                                      "  trireme make-dummy --shape bitnet-2b --layers 4 -o /tmp/small.gguf\n",
                                      args, sizeof args / sizeof *args};
   int code;
   tri_error err;
   if (!tri_cli_parse(&spec, argc, argv, 0, 0, NULL, &code)) return code;
-  if (!shape_name) return tri_status_fail(&err, TRI_E_INVALID, "a shape is needed: --shape bitnet-2b, bitnet-3b or llama3-8b"), tri_cli_fail(&err);
+  if (!shape_name)
+    return tri_status_fail(&err, TRI_E_INVALID, "a shape is needed: --shape bitnet-2b, bitnet-3b or llama3-8b"), tri_cli_fail(&err);
   return write_model(make_dummy, shape_name);
 }

@@ -17,10 +17,11 @@ static const tri_arg args[] = {
     {"text", 0, TRI_ARG_STRING, &text_path, "FILE", "The text to predict; - reads standard input.", 0, 0},
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Tokens in a window (default 512).", 2, 1 << 20},
     {"windows", 0, TRI_ARG_INT, &most_windows, "N", "Stop after N windows (default: all).", 1, 1e12},
-    {"workers", 'w', TRI_ARG_INT, &workers, "K", "Score over a cluster of K worker processes on this machine (default: in this process).", 1,
-     TRI_CLUSTER_WORKERS},
+    {"workers", 'w', TRI_ARG_INT, &workers, "K", "Score over a cluster of K worker processes on this machine (default: in this process).",
+     1, TRI_CLUSTER_WORKERS},
     {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "With --workers: rows between stages as int8, f16 or f32 (default int8).", 0, 0},
-    {"threads", 't', TRI_ARG_INT, &threads, "N", "Threads, of each worker if there are (default: the cores that may be used).", 1, TRI_POOL_MAX_THREADS},
+    {"threads", 't', TRI_ARG_INT, &threads, "N", "Threads, of each worker if there are (default: the cores that may be used).", 1,
+     TRI_POOL_MAX_THREADS},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
 };
@@ -55,14 +56,15 @@ static tri_status read_windows(const tri_model *m, inputs *in, tri_eval *e, tri_
   size_t windows = in->ids.len / (size_t)context;
   if (most_windows && windows > (size_t)most_windows) windows = (size_t)most_windows;
   if (windows == 0)
-    return tri_status_fail(err, TRI_E_INVALID, "%s: %zu tokens are less than one window of %lld", text_path, in->ids.len, (long long)context);
+    return tri_status_fail(err, TRI_E_INVALID, "%s: %zu tokens are less than one window of %lld", text_path, in->ids.len,
+                           (long long)context);
   *e = (tri_eval){.ids = in->ids.data, .windows = windows, .context = (size_t)context};
   return TRI_OK;
 }
 
 /* In rows few enough for the logits buffer. */
-static tri_status score_window(tri_single *s, tri_sampler *sampler, float *logits, size_t rows_at_once, const int32_t *ids, size_t n, double *nll,
-                               tri_error *err) {
+static tri_status score_window(tri_single *s, tri_sampler *sampler, float *logits, size_t rows_at_once, const int32_t *ids, size_t n,
+                               double *nll, tri_error *err) {
   size_t vocab = (size_t)tri_model_shape(s->model)->vocab;
   for (size_t i = 0; i + 1 < n; i += rows_at_once) {
     size_t rows = n - 1 - i < rows_at_once ? n - 1 - i : rows_at_once;
@@ -115,16 +117,17 @@ static tri_status evaluate(tri_eval *e, inputs *in, double *seconds, tri_error *
 static void report(const tri_eval *e, double seconds) {
   double count = (double)e->windows * (double)(e->context - 1), nll = e->nll / count;
   if (as_json) {
-    json_t *doc = json_pack("{s:s, s:f, s:f, s:I, s:I, s:I, s:s, s:I, s:f, s:f}", "model", model_path, "nll_per_token", nll, "perplexity", exp(nll),
-                            "predicted_tokens", (json_int_t)count, "windows", (json_int_t)e->windows, "ctx", (json_int_t)context, "kv", kv_name,
-                            "workers", (json_int_t)workers, "seconds", seconds, "tokens_per_second", count / seconds);
+    json_t *doc = json_pack("{s:s, s:f, s:f, s:I, s:I, s:I, s:s, s:I, s:f, s:f}", "model", model_path, "nll_per_token", nll, "perplexity",
+                            exp(nll), "predicted_tokens", (json_int_t)count, "windows", (json_int_t)e->windows, "ctx", (json_int_t)context,
+                            "kv", kv_name, "workers", (json_int_t)workers, "seconds", seconds, "tokens_per_second", count / seconds);
     if (workers) json_object_set_new(doc, "wire", json_string(wire_name));
     json_dumpf(doc, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(doc);
     return;
   }
-  printf("NLL per token     %.6f\nperplexity        %.4f\npredicted tokens  %.0f in %zu windows of %lld\ntime              %.1f s, %.0f tokens/s\n", nll,
+  printf("NLL per token     %.6f\nperplexity        %.4f\npredicted tokens  %.0f in %zu windows of %lld\n"
+         "time              %.1f s, %.0f tokens/s\n", nll,
          exp(nll), count, e->windows, (long long)context, seconds, count / seconds);
 }
 

@@ -63,7 +63,8 @@ static tri_status take_event(scoring *s, tri_error *err) {
     return TRI_OK;
   case TRI_MSG_TOKENS: return take_tokens(s, &event.msg->tokens, err);
   case TRI_MSG_DONE: return take_done(s, &event.msg->done, err);
-  case TRI_MSG_REFUSE: return tri_status_fail(err, (tri_status)event.msg->refuse.status, "the coordinator refused: %s", event.msg->refuse.text);
+  case TRI_MSG_REFUSE: return tri_status_fail(err, (tri_status)event.msg->refuse.status, "the coordinator refused: %s",
+                                              event.msg->refuse.text);
   default: return TRI_OK;
   }
 }

@@ -52,7 +52,8 @@ static void sweep(const char *tmp) {
   for (struct dirent *e; d && (e = readdir(d));) {
     char path[PATH_MAX];
     if (strncmp(e->d_name, PREFIX, strlen(PREFIX)) != 0 || strlen(e->d_name) != strlen(PATTERN)) continue;
-    if (snprintf(path, sizeof path, "%s/%s", tmp, e->d_name) < (int)sizeof path && is_private(path) && is_abandoned(path)) remove_tree(path);
+    if (snprintf(path, sizeof path, "%s/%s", tmp, e->d_name) < (int)sizeof path && is_private(path) && is_abandoned(path))
+      remove_tree(path);
   }
   if (d) closedir(d);
 }

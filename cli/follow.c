@@ -7,7 +7,8 @@
 
 enum { PATIENCE_MS = 2000 };
 
-static tri_status make_request(const tri_sampling_args *o, const tri_sampler_params *params, const tri_follow *f, tri_msg_submit *m, tri_error *err) {
+static tri_status make_request(const tri_sampling_args *o, const tri_sampler_params *params, const tri_follow *f, tri_msg_submit *m,
+                               tri_error *err) {
   *m = (tri_msg_submit){.predict = (uint32_t)o->predict, .special = f->special, .no_bos = f->no_bos, .ignore_end = o->ignore_end,
                         .detach = f->detach, .want = TRI_WANT_SAMPLE, .sampling = *params};
   if (o->stops.count > TRI_MAX_STOPS) return tri_status_fail(err, TRI_E_LIMIT, "--stop: at most %d are possible", TRI_MAX_STOPS);
@@ -64,7 +65,8 @@ static void cancel(tri_client *c, uint64_t job) {
   if (tri_client_cancel(c, job, &err) != TRI_OK) TRI_WARN("job %llu could not be cancelled: %s", (unsigned long long)job, err.text);
 }
 
-tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const tri_sampler_params *params, tri_follow *f, tri_error *err) {
+tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const tri_sampler_params *params, tri_follow *f,
+                          tri_error *err) {
   tri_msg_submit request;
   tri_client_event e;
   bool over = false;
@@ -93,10 +95,11 @@ json_t *tri_follow_json(const tri_follow *f) {
   if (f->detach) return json_pack("{s:I}", "job", (json_int_t)f->job);
   json_t *ids = json_array();
   for (size_t i = 0; i < f->ids.len; i++) json_array_append_new(ids, json_integer(f->ids.data[i]));
-  return json_pack("{s:I, s:s%, s:o, s:s, s:i, s:i, s:f, s:f, s:f}", "job", (json_int_t)f->job, "text", f->text.data ? (char *)f->text.data : "",
-                   f->text.len, "ids", ids, "reason", reasons[d->reason], "prompt_tokens", (int)d->prompt_tokens, "tokens", (int)d->tokens,
-                   "queued_ms", (double)d->queued_us / 1e3, "prefill_tokens_per_s", tri_cli_prefill_rate(d->prompt_tokens, d->prefill_us),
-                   "decode_tokens_per_s", tri_cli_decode_rate(d->tokens, d->decode_us));
+  return json_pack("{s:I, s:s%, s:o, s:s, s:i, s:i, s:f, s:f, s:f}", "job", (json_int_t)f->job, "text",
+                   f->text.data ? (char *)f->text.data : "", f->text.len, "ids", ids, "reason", reasons[d->reason], "prompt_tokens",
+                   (int)d->prompt_tokens, "tokens", (int)d->tokens, "queued_ms", (double)d->queued_us / 1e3, "prefill_tokens_per_s",
+                   tri_cli_prefill_rate(d->prompt_tokens, d->prefill_us), "decode_tokens_per_s",
+                   tri_cli_decode_rate(d->tokens, d->decode_us));
 }
 
 void tri_follow_free(tri_follow *f) {

@@ -9,7 +9,8 @@ static bool as_json, only_meta, check;
 static const tri_arg args[] = {
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
     {"no-tensors", 0, TRI_ARG_FLAG, &only_meta, NULL, "Leave the tensor table out.", 0, 0},
-    {"check", 0, TRI_ARG_FLAG, &check, NULL, "Read every ternary weight; show layouts, scales and shares of zeros, or what is damaged.", 0, 0},
+    {"check", 0, TRI_ARG_FLAG, &check, NULL, "Read every ternary weight; show layouts, scales and shares of zeros, or what is damaged.", 0,
+     0},
 };
 static const tri_args_spec spec = {"trireme inspect", "Show a model file's metadata, tensors and sizes.", "FILE [options]",
                                    "  trireme inspect models/story-bitnet.gguf\n  trireme inspect --json model.gguf | jq .metadata\n", args,
@@ -89,8 +90,8 @@ static json_t *describe(const tri_gguf *g) {
                                              tri_type_name(t->type), "type_number", (json_int_t)t->type, "shape", dims, "bytes",
                                              (json_int_t)t->bytes));
   }
-  return json_pack("{s:s, s:I, s:o, s:o}", "file", tri_gguf_path(g), "bytes", (json_int_t)tri_gguf_file_bytes(g), "metadata", meta, "tensors",
-                   tensors);
+  return json_pack("{s:s, s:I, s:o, s:o}", "file", tri_gguf_path(g), "bytes", (json_int_t)tri_gguf_file_bytes(g), "metadata", meta,
+                   "tensors", tensors);
 }
 
 /* Reads all of a ternary tensor and adds what it is like to its entry of the document. */

@@ -14,7 +14,8 @@ static tri_status read_public(const char *path, uint8_t key[TRI_KEY_BYTES], char
   if (status == TRI_OK) {
     char *line = text.data ? (char *)text.data : "", *rest = line;
     char *word = strsep(&rest, " \t\r\n");
-    if (tri_keys_parse(word, key) != TRI_OK) status = tri_status_fail(err, TRI_E_FORMAT, "%s: no public key; a file like public.key is expected", path);
+    if (tri_keys_parse(word, key) != TRI_OK)
+      status = tri_status_fail(err, TRI_E_FORMAT, "%s: no public key; a file like public.key is expected", path);
     char *own = rest ? strsep(&rest, "\r\n") : NULL;
     snprintf(name, TRI_MAX_NAME, "%s", own ? own : "");
   }
@@ -37,7 +38,8 @@ static const char *out_dir, *own_name, *trust_path;
 static const tri_arg keygen_args[] = {
     {"out", 'o', TRI_ARG_STRING, &out_dir, "DIR", "The new key's folder.", 0, 0},
     {"name", 0, TRI_ARG_STRING, &own_name, "NAME", "Who or what it is (default: this host's name).", 0, 0},
-    {"trust", 0, TRI_ARG_STRING, &trust_path, "FILE", "The coordinator's public.key: also writes coordinator.key, for a worker or a client.", 0, 0},
+    {"trust", 0, TRI_ARG_STRING, &trust_path, "FILE",
+     "The coordinator's public.key: also writes coordinator.key, for a worker or a client.", 0, 0},
 };
 static const tri_args_spec keygen_spec = {
     "trireme keygen",
@@ -57,7 +59,8 @@ int tri_cli_keygen(int argc, char **argv) {
   char host[TRI_MAX_NAME] = "", text[TRI_KEY_TEXT], unused[TRI_MAX_NAME];
   tri_status status = TRI_OK;
   if (!out_dir) status = tri_status_fail(&err, TRI_E_INVALID, "a folder is needed: -o DIR");
-  if (status == TRI_OK && trust_path) status = read_public(trust_path, trusted, unused, &err); /* before there is a key that a second try would find */
+  if (status == TRI_OK && trust_path)
+    status = read_public(trust_path, trusted, unused, &err); /* before there is a key that a second try would find */
   if (!own_name && gethostname(host, sizeof host - 1) == 0) own_name = host;
   if (status == TRI_OK) status = tri_keys_generate(&pair, own_name, &err);
   if (status == TRI_OK) status = tri_keys_save(&pair, out_dir, &err);
@@ -82,7 +85,8 @@ static const tri_arg keys_args[] = {
 };
 static const tri_args_spec keys_spec = {
     "trireme keys",
-    "List or extend a coordinator's allow-list. A running coordinator sees the change at once; to lock a key out, delete its line in allowed.keys.",
+    "List or extend a coordinator's allow-list. A running coordinator sees the change at once; to lock a key out, delete its line in "
+    "allowed.keys.",
     "-k DIR [--allow FILE --role ROLE [--name NAME]] [--trust FILE]",
     "  trireme keys -k keys/coordinator\n"
     "  trireme keys -k keys/coordinator --allow alice.public.key --role client --name alice\n",

@@ -84,7 +84,8 @@ static tri_status run(tri_cluster *cluster, const tri_sampler_params *params, co
 
 static tri_status read_options(tri_cluster_options *o, tri_sampler_params *params, tri_buf *prompt, tri_error *err) {
   if (!model_path) return tri_status_fail(err, TRI_E_INVALID, "a model is needed: -m FILE");
-  *o = (tri_cluster_options){.model_path = model_path, .workers = (int)workers, .threads = (int)threads, .context = (int)context, .memory = memory};
+  *o = (tri_cluster_options){.model_path = model_path, .workers = (int)workers, .threads = (int)threads,
+                             .context = (int)context, .memory = memory};
   tri_status status = tri_wire_parse(wire_name, &o->wire, err);
   if (status == TRI_OK) status = tri_cli_kv_type(kv_name, &o->kv_type, err);
   if (status == TRI_OK) status = tri_sampling_resolve(&sampling, params, err);

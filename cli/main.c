@@ -22,7 +22,8 @@ static const struct command {
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(FILE *out) {
-  fputs("Trireme runs ternary language models on one machine or on several as a pipeline.\n\nUsage: trireme COMMAND [options]\n\nCommands:\n", out);
+  fputs("Trireme runs ternary language models on one machine or on several as a pipeline.\n\n"
+        "Usage: trireme COMMAND [options]\n\nCommands:\n", out);
   for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
   fputs("\n`trireme COMMAND --help` shows a command's options and examples. The daemons are trireme-coordinator and\n"
         "trireme-worker.\n\n", out);

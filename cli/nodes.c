@@ -32,13 +32,14 @@ static void describe_layers(const json_t *w, char *out, size_t size) {
 void tri_nodes_table(const json_t *status, FILE *out) {
   size_t i;
   json_t *w;
-  fprintf(out, "%-6s %-12s %-9s %-14s %9s %9s %13s %9s %6s\n", "stage", "worker", "state", "layers", "stage MB", "RSS MB", "ms per token", "bytes/hop", "busy");
+  fprintf(out, "%-6s %-12s %-9s %-14s %9s %9s %13s %9s %6s\n", "stage", "worker", "state", "layers", "stage MB", "RSS MB", "ms per token",
+          "bytes/hop", "busy");
   json_array_foreach(json_object_get(status, "workers"), i, w) {
     char stage[16] = "-", layers[48];
     if (json_object_get(w, "stage")) snprintf(stage, sizeof stage, "%.0f", number_of(w, "stage"));
     describe_layers(w, layers, sizeof layers);
     fprintf(out, "%-6s %-12s %-9s %-14s %9.1f %9.1f %13.3f %9.0f %5.0f%%\n", stage, text_of(w, "name"), text_of(w, "state"), layers,
-            number_of(w, "stage_bytes") / 1e6, number_of(w, "rss_bytes") / 1e6, number_of(w, "ms_per_token"), number_of(w, "bytes_per_token"),
-            number_of(w, "busy") * 100);
+            number_of(w, "stage_bytes") / 1e6, number_of(w, "rss_bytes") / 1e6, number_of(w, "ms_per_token"),
+            number_of(w, "bytes_per_token"), number_of(w, "busy") * 100);
   }
 }

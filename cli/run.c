@@ -50,7 +50,8 @@ static tri_status prepare(run *r, tri_error *err) {
   if (status != TRI_OK) return status;
   int64_t start = tri_clock_ms();
   tri_progress progress = tri_progress_begin("loading");
-  tri_single_options o = {.threads = (int)threads, .context = (int32_t)context, .kv_type = kv, .progress = tri_progress_update, .progress_arg = &progress};
+  tri_single_options o = {.threads = (int)threads, .context = (int32_t)context, .kv_type = kv, .progress = tri_progress_update,
+                          .progress_arg = &progress};
   status = tri_single_open(&r->single, model_path, &o, err);
   tri_progress_end(&progress);
   if (status == TRI_OK) status = tri_model_need_tokenizer(r->single.model, &r->tokenizer, err);
@@ -58,8 +59,8 @@ static tri_status prepare(run *r, tri_error *err) {
   size_t vocab = (size_t)tri_model_shape(r->single.model)->vocab;
   if (!(r->logits = malloc(vocab * sizeof *r->logits))) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   if (verbose)
-    fprintf(stderr, "loaded in %.2f s; %s kernels, %d threads, seed %llu\n", (double)(tri_clock_ms() - start) / 1000, r->single.kernels->name,
-            tri_pool_threads(r->single.pool), (unsigned long long)r->params.seed);
+    fprintf(stderr, "loaded in %.2f s; %s kernels, %d threads, seed %llu\n", (double)(tri_clock_ms() - start) / 1000,
+            r->single.kernels->name, tri_pool_threads(r->single.pool), (unsigned long long)r->params.seed);
   status = tri_sampler_create(&r->sampler, vocab, r->single.kernels, err);
   if (status == TRI_OK) status = tri_stream_open(&r->stream, r->tokenizer, sampling.stops.items, (size_t)sampling.stops.count, err);
   return status;
@@ -73,8 +74,9 @@ static tri_status tokenise(run *r, tri_error *err) {
   if (status != TRI_OK) return status;
   if (r->ids.len == 0) return tri_status_fail(err, TRI_E_INVALID, "the prompt is empty");
   if (r->ids.len >= (size_t)limit)
-    return tri_status_fail(err, TRI_E_INVALID, "the prompt has %zu tokens, which leaves no room in the context of %d; shorten it or raise --ctx",
-                           r->ids.len, limit);
+    return tri_status_fail(err, TRI_E_INVALID,
+                           "the prompt has %zu tokens, which leaves no room in the context of %d; shorten it or raise --ctx", r->ids.len,
+                           limit);
   r->prompt_tokens = r->ids.len;
   return TRI_OK;
 }

@@ -24,7 +24,8 @@ typedef struct tri_sampling_args {
   {"top-k", 0, TRI_ARG_INT, &(a).top_k, "K", "Draw from the K likeliest tokens; 0: all (default 40).", 0, 1 << 20},               \
   {"top-p", 0, TRI_ARG_FLOAT, &(a).top_p, "P", "Draw from the likeliest tokens that add up to P (default 0.95).", 0.0001, 1},     \
   {"min-p", 0, TRI_ARG_FLOAT, &(a).min_p, "P", "Leave out tokens below P times the likeliest one (default 0.05).", 0.0, 1},       \
-  {"repeat-penalty", 0, TRI_ARG_FLOAT, &(a).repeat_penalty, "R", "Penalty on tokens that were there before; 1: none (default 1).", 0.01, 100}, \
+  {"repeat-penalty", 0, TRI_ARG_FLOAT, &(a).repeat_penalty, "R", "Penalty on tokens that were there before; 1: none (default 1).",  \
+   0.01, 100},                                                                                                                    \
   {"repeat-last", 0, TRI_ARG_INT, &(a).repeat_last, "N", "How many tokens back the penalty looks (default 64).", 0, 1 << 20},     \
   {"seed", 's', TRI_ARG_INT, &(a).seed, "N", "Random seed; the same seed gives the same text (default: a new one).", -1, 9e15},   \
   {"stop", 0, TRI_ARG_MULTI, &(a).stops, "TEXT", "End before this text appears; may be given up to 8 times.", 0, 0},              \

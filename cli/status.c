@@ -21,15 +21,16 @@ static void show(const json_t *doc) {
   int epoch = 0, layers = 0, d = 0, context = 0, running = 0, queued = 0, done = 0, failed = 0;
   double prefill = 0, decode = 0;
   json_error_t why;
-  int bad = json_unpack_ex((json_t *)doc, &why, 0, "{s:s, s:i, s:s, s:s, s:s, s:s, s:{s:s, s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i}, s:F, s:F}", "version",
-                           &version, "epoch", &epoch, "state", &state, "trouble", &trouble, "wire", &wire, "kv", &kv, "model", "file", &file, "layers",
-                           &layers, "d", &d, "context", &context, "jobs", "running", &running, "queued", &queued, "done", &done, "failed", &failed,
-                           "prefill_tokens_per_s", &prefill, "decode_tokens_per_s", &decode);
+  int bad = json_unpack_ex((json_t *)doc, &why, 0,
+                           "{s:s, s:i, s:s, s:s, s:s, s:s, s:{s:s, s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i}, s:F, s:F}", "version", &version,
+                           "epoch", &epoch, "state", &state, "trouble", &trouble, "wire", &wire, "kv", &kv, "model", "file", &file,
+                           "layers", &layers, "d", &d, "context", &context, "jobs", "running", &running, "queued", &queued, "done", &done,
+                           "failed", &failed, "prefill_tokens_per_s", &prefill, "decode_tokens_per_s", &decode);
   if (bad) fprintf(stderr, "trireme: parts of the status are missing: %s\n", why.text);
   printf("coordinator %s: %s%s%s\n", version, state, trouble[0] ? "; last trouble: " : "", trouble);
   printf("model %s, %d layers of %d, context %d; epoch %d, wire %s, KV %s\n", file, layers, d, context, epoch, wire, kv);
-  printf("jobs: %d running, %d queued, %d done, %d failed; last: prefill %.1f tokens/s, decode %.1f tokens/s\n\n", running, queued, done, failed, prefill,
-         decode);
+  printf("jobs: %d running, %d queued, %d done, %d failed; last: prefill %.1f tokens/s, decode %.1f tokens/s\n\n", running, queued, done,
+         failed, prefill, decode);
   tri_nodes_table(doc, stdout);
 }
 
@@ -40,7 +41,8 @@ int tri_cli_status(int argc, char **argv) {
   tri_client *client = NULL;
   json_t *doc = NULL;
   tri_status status = TRI_OK;
-  if (!coordinator || !key_dir) status = tri_status_fail(&err, TRI_E_INVALID, "a coordinator and a key are needed: --coordinator tcp://HOST:PORT --key DIR");
+  if (!coordinator || !key_dir)
+    status = tri_status_fail(&err, TRI_E_INVALID, "a coordinator and a key are needed: --coordinator tcp://HOST:PORT --key DIR");
   if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, -1, timeout_s * 1000, &err);
   if (status == TRI_OK) status = tri_nodes_fetch(client, &doc, timeout_s * 1000, &err);
   if (status == TRI_OK && as_json) json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)), putchar('\n');

@@ -23,7 +23,8 @@ static const tri_arg args[] = {
 };
 static const tri_args_spec spec = {
     "trireme submit", "Give a prompt to a running cluster.", "--coordinator tcp://HOST:PORT --key DIR -p PROMPT [options]",
-    "  trireme submit --coordinator tcp://10.0.0.1:7117 --key ~/trireme/me -p \"Once upon a time\" -n 100\n", args, sizeof args / sizeof *args};
+    "  trireme submit --coordinator tcp://10.0.0.1:7117 --key ~/trireme/me -p \"Once upon a time\" -n 100\n", args,
+    sizeof args / sizeof *args};
 
 static tri_status check(tri_error *err) {
   if (!coordinator || !key_dir)
@@ -54,7 +55,8 @@ int tri_cli_submit(int argc, char **argv) {
   tri_interrupt interrupt = TRI_INTERRUPT_NONE;
   tri_buf prompt = {0};
   tri_sampler_params params;
-  tri_follow f = {.prompt = &prompt, .special = special, .no_bos = no_bos, .detach = detach, .quiet = as_json, .show_prompt = !no_prompt && !detach};
+  tri_follow f = {.prompt = &prompt, .special = special, .no_bos = no_bos, .detach = detach, .quiet = as_json,
+                  .show_prompt = !no_prompt && !detach};
   tri_status status = check(&err);
   if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &params, &err);
   if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &prompt, &err);

@@ -45,7 +45,8 @@ void coordinator_tend_clients(coordinator *c) {
 static void end_jobs_of(coordinator *c, tri_peer client) {
   for (tri_job *job = c->jobs.first, *next; job; job = next) {
     next = job->next;
-    if (job->detach || job->client.route_len != client.route_len || memcmp(job->client.route, client.route, client.route_len) != 0) continue;
+    if (job->detach || job->client.route_len != client.route_len || memcmp(job->client.route, client.route, client.route_len) != 0)
+      continue;
     job->sends = false;
     tri_jobs_end(&c->jobs, job, TRI_DONE_CANCELLED, NULL, tri_clock_us());
     finish_job(c, job);

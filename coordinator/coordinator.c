@@ -93,7 +93,8 @@ static void on_message(coordinator *c, const tri_incoming *in, const tri_msg *m)
   }
   sender role = sender_of(m->kind);
   if (role == SENDER_WORKER && who->role == TRI_ROLE_WORKER) coordinator_worker_message(c, in, m, who, tri_clock_ms());
-  else if (role == SENDER_CLIENT && (who->role == TRI_ROLE_CLIENT || who->role == TRI_ROLE_ADMIN)) coordinator_client_message(c, in, m, who);
+  else if (role == SENDER_CLIENT && (who->role == TRI_ROLE_CLIENT || who->role == TRI_ROLE_ADMIN))
+    coordinator_client_message(c, in, m, who);
   else refuse_role(c, in, m, who);
 }
 

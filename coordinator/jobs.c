@@ -34,7 +34,8 @@ void tri_jobs_free(tri_jobs *j) {
 
 static tri_status read_ids(tri_jobs *j, const tri_incoming *from, tri_ids *out, tri_error *err) {
   size_t n = from->payload_len / sizeof(int32_t);
-  if (from->payload_len % sizeof(int32_t)) return tri_status_fail(err, TRI_E_INVALID, "prompt: %zu bytes are no whole number of ids", from->payload_len);
+  if (from->payload_len % sizeof(int32_t))
+    return tri_status_fail(err, TRI_E_INVALID, "prompt: %zu bytes are no whole number of ids", from->payload_len);
   for (size_t i = 0; i < n && i <= j->context; i++) {
     int32_t id;
     memcpy(&id, from->payload + i * sizeof id, sizeof id);
@@ -46,8 +47,9 @@ static tri_status read_ids(tri_jobs *j, const tri_incoming *from, tri_ids *out, 
 }
 
 static tri_status too_long(const tri_jobs *j, tri_error *err) {
-  return tri_status_fail(err, TRI_E_INVALID, "prompt: longer than the context of %u tokens; shorten it, or where the model allows more start the coordinator with a larger --ctx",
-                         j->context);
+  return tri_status_fail(err, TRI_E_INVALID,
+                         "prompt: longer than the context of %u tokens; shorten it, or where the model allows more start the coordinator "
+                         "with a larger --ctx", j->context);
 }
 
 static tri_status read_text(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, tri_ids *out, tri_error *err) {

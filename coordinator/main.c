@@ -45,10 +45,10 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
   bool f32 = strcmp(kv_name, "f32") == 0;
   if (!f32 && strcmp(kv_name, "f16") != 0) return tri_status_fail(err, TRI_E_INVALID, "--kv %s: KV cache types are f16 and f32", kv_name);
   uint32_t expected = (uint32_t)expect.count;
-  *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .key_dir = key_dir, .expect = expect.items, .n_expect = expected,
-                                  .min_workers = expected > min_workers ? expected : (uint32_t)min_workers, .context = (uint32_t)context,
-                                  .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire, .kv_type = f32 ? TRI_F32 : TRI_F16,
-                                  .ready_fd = (int)ready_fd};
+  *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .key_dir = key_dir, .expect = expect.items,
+                                  .n_expect = expected, .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
+                                  .context = (uint32_t)context, .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire,
+                                  .kv_type = f32 ? TRI_F32 : TRI_F16, .ready_fd = (int)ready_fd};
   return TRI_OK;
 }
 

@@ -9,7 +9,9 @@
  *   IDLE ──start: Assign to every stage──▶ LOADING ──all Bound: Connect to all but the last──▶ CONNECTING ──all Ready──▶ SERVING
  *     ▲────────────── drop: a worker lost or faulted, or the plan is given up; Stop to the rest ──────────────────────────┘ */
 
-typedef enum tri_pipeline_state { TRI_PIPELINE_IDLE, TRI_PIPELINE_LOADING, TRI_PIPELINE_CONNECTING, TRI_PIPELINE_SERVING } tri_pipeline_state;
+typedef enum tri_pipeline_state {
+  TRI_PIPELINE_IDLE, TRI_PIPELINE_LOADING, TRI_PIPELINE_CONNECTING, TRI_PIPELINE_SERVING
+} tri_pipeline_state;
 
 /* What every stage is told alike. */
 typedef struct tri_pipeline_config {

@@ -46,8 +46,8 @@ static tri_status check_hello(const tri_registry *r, const tri_msg_hello *h, tri
                            h->name, h->protocol, h->version, TRI_PROTOCOL, TRIREME_VERSION);
   if (!h->name[0]) return tri_status_fail(err, TRI_E_INVALID, "name: empty; start the worker with --name NAME");
   if (memcmp(h->model_id, r->model_id, TRI_ID_BYTES) != 0)
-    return tri_status_fail(err, TRI_E_INVALID, "model: worker %s has opened another model file than the coordinator; give both the same --model",
-                           h->name);
+    return tri_status_fail(err, TRI_E_INVALID,
+                           "model: worker %s has opened another model file than the coordinator; give both the same --model", h->name);
   if (h->threads == 0 || h->threads > MAX_THREADS)
     return tri_status_fail(err, TRI_E_INVALID, "threads: worker %s says %u; from 1 to %d are possible", h->name, h->threads, MAX_THREADS);
   if (h->memory_bytes == 0) return tri_status_fail(err, TRI_E_INVALID, "memory: worker %s offers none; give it --memory SIZE", h->name);
@@ -58,11 +58,13 @@ static tri_status check_hello(const tri_registry *r, const tri_msg_hello *h, tri
 static tri_status check_unique(const tri_registry *r, const tri_incoming *from, const tri_msg_hello *h, tri_error *err) {
   int same = tri_registry_find(r, from->key);
   if (same >= 0 && live(&r->workers[same]))
-    return tri_status_fail(err, TRI_E_BUSY, "a worker with this key is already connected (%s from %s); give every worker its own key folder",
+    return tri_status_fail(err, TRI_E_BUSY,
+                           "a worker with this key is already connected (%s from %s); give every worker its own key folder",
                            r->workers[same].hello.name, r->workers[same].address);
   int named = tri_registry_find_name(r, h->name);
   if (named >= 0)
-    return tri_status_fail(err, TRI_E_BUSY, "a worker named %s is already connected (from %s, with another key); start this one with another --name",
+    return tri_status_fail(err, TRI_E_BUSY,
+                           "a worker named %s is already connected (from %s, with another key); start this one with another --name",
                            h->name, r->workers[named].address);
   return TRI_OK;
 }

@@ -16,7 +16,9 @@ enum {
   TRI_REGISTRY_LOST_MS = 5000,
 };
 
-typedef enum tri_worker_state { TRI_WORKER_LOST, TRI_WORKER_JOINED, TRI_WORKER_ASSIGNED, TRI_WORKER_BOUND, TRI_WORKER_READY } tri_worker_state;
+typedef enum tri_worker_state {
+  TRI_WORKER_LOST, TRI_WORKER_JOINED, TRI_WORKER_ASSIGNED, TRI_WORKER_BOUND, TRI_WORKER_READY
+} tri_worker_state;
 
 typedef struct tri_worker {
   tri_worker_state state;

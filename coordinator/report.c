@@ -11,9 +11,9 @@ static json_t *number(double v, double step) { return json_real((double)(int64_t
 static json_t *report_model(const coordinator *c) {
   const tri_shape *s = tri_model_shape(c->model);
   const char *path = tri_gguf_path(tri_model_gguf(c->model)), *slash = strrchr(path, '/');
-  return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "file", slash ? slash + 1 : path, "d", s->d, "layers", s->n_layers, "heads",
-                   s->n_heads, "kv_heads", s->n_kv, "ffn", s->ffn, "vocab", s->vocab, "context", (int)c->pipeline.config.context, "slots",
-                   (int)c->pipeline.config.slots);
+  return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "file", slash ? slash + 1 : path, "d", s->d, "layers", s->n_layers,
+                   "heads", s->n_heads, "kv_heads", s->n_kv, "ffn", s->ffn, "vocab", s->vocab, "context", (int)c->pipeline.config.context,
+                   "slots", (int)c->pipeline.config.slots);
 }
 
 static void report_stage(const coordinator *c, const tri_worker *w, json_t *out) {
@@ -51,7 +51,8 @@ static json_t *report_worker(const coordinator *c, const tri_worker *w) {
 /* In the order of the stages, then the others. */
 static json_t *report_workers(const coordinator *c) {
   json_t *out = json_array();
-  for (uint32_t i = 0; i < c->pipeline.stages; i++) json_array_append_new(out, report_worker(c, &c->registry.workers[c->pipeline.worker[i]]));
+  for (uint32_t i = 0; i < c->pipeline.stages; i++)
+    json_array_append_new(out, report_worker(c, &c->registry.workers[c->pipeline.worker[i]]));
   for (size_t i = 0; i < c->registry.count; i++)
     if (c->registry.workers[i].stage < 0) json_array_append_new(out, report_worker(c, &c->registry.workers[i]));
   return out;
@@ -73,9 +74,10 @@ tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out
                            (json_int_t)c->jobs.ended_ok, "failed", (json_int_t)c->jobs.ended_failed);
   json_t *doc = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:I}", "version", TRIREME_VERSION, "epoch",
                           (int)c->pipeline.epoch, "state", state, "trouble", c->trouble, "wire", tri_wire_name(c->config->wire), "kv",
-                          c->config->kv_type == TRI_F32 ? "f32" : "f16", "uptime_s", (double)(now_ms - c->start_ms) / 1e3, "model", report_model(c),
-                          "workers", report_workers(c), "jobs", jobs, "prefill_tokens_per_s", number(c->jobs.prefill_per_s, 1e-2),
-                          "decode_tokens_per_s", number(c->jobs.decode_per_s, 1e-2), "dropped", (json_int_t)c->dropped);
+                          c->config->kv_type == TRI_F32 ? "f32" : "f16", "uptime_s", (double)(now_ms - c->start_ms) / 1e3, "model",
+                          report_model(c), "workers", report_workers(c), "jobs", jobs, "prefill_tokens_per_s",
+                          number(c->jobs.prefill_per_s, 1e-2), "decode_tokens_per_s", number(c->jobs.decode_per_s, 1e-2), "dropped",
+                          (json_int_t)c->dropped);
   char *text = doc ? json_dumps(doc, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
   if (text) tri_buf_append(out, text, strlen(text));
   bool ok = text && tri_buf_ok(out);

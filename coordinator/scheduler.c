@@ -134,7 +134,8 @@ static tri_status check_result(const tri_scheduler *s, const tri_msg_result *m, 
                            (unsigned long long)m->id, m->n_tokens, m->n_logprobs, payload_len, tokens, logprobs, payload);
   for (uint32_t i = 0; i < m->n_tokens; i++)
     if ((uint32_t)m->tokens[i] >= s->vocab)
-      return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu: token %d is not in the vocabulary", (unsigned long long)m->id, m->tokens[i]);
+      return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu: token %d is not in the vocabulary", (unsigned long long)m->id,
+                             m->tokens[i]);
   return TRI_OK;
 }
 

@@ -52,8 +52,8 @@ static void lose_worker(coordinator *c, int index, const char *how, int64_t now_
   int stage = w->stage;
   TRI_WARN("worker %s from %s: %s", w->hello.name, w->address, how);
   if (stage >= 0)
-    snprintf(text, sizeof text, "worker %s (stage %d, layers %u to %u) was lost: %s", w->hello.name, stage + 1, c->pipeline.part[stage].first,
-             c->pipeline.part[stage].last - 1, how);
+    snprintf(text, sizeof text, "worker %s (stage %d, layers %u to %u) was lost: %s", w->hello.name, stage + 1,
+             c->pipeline.part[stage].first, c->pipeline.part[stage].last - 1, how);
   tri_registry_lose(&c->registry, index);
   if (stage >= 0) drop_pipeline(c, text, now_ms);
 }
@@ -181,7 +181,8 @@ static void on_hello(coordinator *c, const tri_incoming *in, const tri_msg_hello
     return;
   }
   TRI_INFO("worker %s joined from %s (key of %s): %s, %u thread%s, %s, %.2f ms a layer, %.2f ms for the head", hello->name, in->address,
-           who->name, hello->isa, hello->threads, hello->threads == 1 ? "" : "s", TRI_UNITS(hello->memory_bytes), hello->layer_us / 1e3, hello->head_us / 1e3);
+           who->name, hello->isa, hello->threads, hello->threads == 1 ? "" : "s", TRI_UNITS(hello->memory_bytes), hello->layer_us / 1e3,
+           hello->head_us / 1e3);
   c->outgoing = (tri_msg){.kind = TRI_MSG_WELCOME, .welcome = {.heartbeat_ms = TRI_REGISTRY_HEARTBEAT_MS}};
   if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) lose_worker(c, index, err.text, now_ms);
 }
@@ -210,7 +211,8 @@ static void on_fault(coordinator *c, int index, const tri_msg_fault *m, int64_t 
   int n = snprintf(text, sizeof text, "worker %s (stage %d): %.300s", w->hello.name, w->stage + 1, m->text);
   uint32_t next = (uint32_t)w->stage + 1;
   if (m->status == TRI_E_IO && next < c->pipeline.stages)
-    snprintf(text + n, sizeof text - (size_t)n, "; that is worker %s (stage %u)", worker_at(c, c->pipeline.worker[next])->hello.name, next + 1);
+    snprintf(text + n, sizeof text - (size_t)n, "; that is worker %s (stage %u)", worker_at(c, c->pipeline.worker[next])->hello.name,
+             next + 1);
   TRI_WARN("%s", text);
   /* a broken link is most often the other end's death: then that is the cause to name */
   uint32_t epoch = c->pipeline.epoch;

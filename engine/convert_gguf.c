@@ -47,7 +47,8 @@ static tri_status plan_linear(job *j, step *s, tri_error *err) {
   const tri_ternary_form *f = &s->from.form;
   tri_ternary_form *form = &j->forms[j->n_forms++];
   s->form = form;
-  status = tri_ternary_plan(form, o->linear_type, f->m, f->k, shown, o->tiles, o->n_tiles, f->type == o->linear_type ? &f->tiles : NULL, err);
+  status = tri_ternary_plan(form, o->linear_type, f->m, f->k, shown, o->tiles, o->n_tiles, f->type == o->linear_type ? &f->tiles : NULL,
+                            err);
   return status == TRI_OK ? TRI_OK : tri_status_prefix(err, status, "%s", j->path);
 }
 

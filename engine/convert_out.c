@@ -150,8 +150,9 @@ tri_status tri_convert_out_plan(tri_convert_out *c, const char *path, tri_error 
   for (size_t i = 0; i < tri_convert_out_count(c); i++) {
     tri_convert_tensor t = tri_convert_out_tensor(c, i);
     if (!t.bytes)
-      return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s: %llu x %llu values don't make whole blocks of %s, whose rows take multiples of %d",
-                             path, t.name, (unsigned long long)t.m, (unsigned long long)t.k, tri_type_name(t.type),
+      return tri_status_fail(err, TRI_E_UNSUPPORTED,
+                             "%s: tensor %s: %llu x %llu values don't make whole blocks of %s, whose rows take multiples of %d", path,
+                             t.name, (unsigned long long)t.m, (unsigned long long)t.k, tri_type_name(t.type),
                              t.type == TRI_TYPE_Q6_K ? TRI_Q6_BLOCK : TRI_Q8_BLOCK);
     if (t.k > TRI_CONVERT_CHUNK)
       return tri_status_fail(err, TRI_E_LIMIT, "%s: tensor %s: rows of %llu values; at most %d expected",

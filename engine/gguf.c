@@ -197,7 +197,8 @@ static tri_status read_tensor(const tri_gguf *g, tri_cursor *c, tri_gguf_tensor 
                            "%s: tensor %s: %llu elements in rows of %llu don't make whole blocks of %s%s",
                            g->path, TRI_SHOW(t->name), (unsigned long long)n, (unsigned long long)t->dims[0],
                            tri_type_name(t->type),
-                           t->type == TRI_TYPE_TL2 ? ", which takes rows of 256 or more (in llama.cpp's files the number 39 is MXFP4)" : "");
+                           t->type == TRI_TYPE_TL2 ? ", which takes rows of 256 or more (in llama.cpp's files the number 39 is MXFP4)"
+                           : "");
   if (bytes > g->len)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: needs %llu bytes, the file has %zu in all",
                            g->path, TRI_SHOW(t->name), (unsigned long long)bytes, g->len);

@@ -32,7 +32,8 @@ tri_status tri_head_open(tri_stage *s, tri_error *err) {
   s->head_q = tri_mem_get(q6 ? tri_q6_bytes(vocab, d) : s->vocab_ld * d);
   s->head_d = tri_mem_get(q6 ? 0 : s->vocab_ld * (d / TRI_Q8_BLOCK) * sizeof(float));
   s->logits = tri_mem_get(TRI_PANEL_ROWS * s->vocab_ld * sizeof(float));
-  if (!s->head_q.data || (!q6 && !s->head_d.data) || !s->logits.data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the head");
+  if (!s->head_q.data || (!q6 && !s->head_d.data) || !s->logits.data)
+    return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the head");
   if (q6) s->head_q6 = (tri_q6){s->head_q.data, vocab, d};
   else s->head_q8 = (tri_q8){s->head_q.data, s->head_d.data, vocab, d};
   tri_pool_run(s->pool, pack_fn, s);

@@ -11,7 +11,8 @@
 
 typedef struct tri_kv tri_kv;
 
-TRI_MUST_CHECK tri_status tri_kv_create(tri_kv **out, int layers, int32_t slots, int32_t context, size_t width, tri_ftype type, tri_error *err);
+TRI_MUST_CHECK tri_status tri_kv_create(tri_kv **out, int layers, int32_t slots, int32_t context, size_t width, tri_ftype type,
+                                        tri_error *err);
 void tri_kv_destroy(tri_kv **kv);
 size_t tri_kv_held(const tri_kv *kv); /* bytes */
 /* SIZE_MAX: more than fits. */

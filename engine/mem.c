@@ -14,7 +14,8 @@ static char *map(size_t bytes) {
 static char *map_huge(size_t bytes) {
   char *p = map(bytes + HUGE_PAGE);
   if (!p) return NULL;
-  size_t before = (HUGE_PAGE - (uintptr_t)p % HUGE_PAGE) % HUGE_PAGE, page = 64 << 10, end = (bytes + page - 1) / page * page; /* the largest page in use */
+  size_t before = (HUGE_PAGE - (uintptr_t)p % HUGE_PAGE) % HUGE_PAGE, page = 64 << 10 /* the largest in use */;
+  size_t end = (bytes + page - 1) / page * page;
   if (before) munmap(p, before);
   if (before + end < bytes + HUGE_PAGE) munmap(p + before + end, bytes + HUGE_PAGE - before - end);
   madvise(p + before, bytes, MADV_HUGEPAGE);

@@ -68,7 +68,8 @@ static int32_t need_int(reader *r, const char *field, uint64_t most) {
   uint64_t v = 0;
   bool found = has_int(r, field, &v);
   if (r->status == TRI_OK && !found)
-    r->status = tri_status_fail(r->err, TRI_E_FORMAT, "%s: the key %s.%s is missing or no whole number", tri_gguf_path(r->g), r->arch, field);
+    r->status = tri_status_fail(r->err, TRI_E_FORMAT, "%s: the key %s.%s is missing or no whole number", tri_gguf_path(r->g), r->arch,
+                                field);
   else if (r->status == TRI_OK && (v < 1 || v > most))
     r->status = tri_status_fail(r->err, TRI_E_LIMIT, "%s: %s.%s is %llu, not between 1 and %llu", tri_gguf_path(r->g), r->arch, field,
                                 (unsigned long long)v, (unsigned long long)most);
@@ -90,8 +91,9 @@ static tri_status read_shape(const tri_gguf *g, tri_shape *out, tri_error *err) 
   for (size_t i = 0; i < sizeof arch_names / sizeof *arch_names; i++)
     if (arch.len == strlen(arch_names[i].name) && memcmp(arch.data, arch_names[i].name, arch.len) == 0) name = &arch_names[i];
   if (!name)
-    return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: architecture '%.*s' is unknown; known are bitnet-b1.58, bitnet-25, bitnet and llama",
-                           tri_gguf_path(g), (int)(arch.len < 64 ? arch.len : 64), arch.data);
+    return tri_status_fail(err, TRI_E_UNSUPPORTED,
+                           "%s: architecture '%.*s' is unknown; known are bitnet-b1.58, bitnet-25, bitnet and llama", tri_gguf_path(g),
+                           (int)(arch.len < 64 ? arch.len : 64), arch.data);
   reader r = {g, name->name, err, TRI_OK};
   tri_shape s = {.arch = name->arch, .gate = name->gate, .sub_norms = name->sub_norms, .neox = name->neox};
   s.d = need_int(&r, "embedding_length", 1 << 16);
@@ -117,6 +119,11 @@ static tri_status read_shape(const tri_gguf *g, tri_shape *out, tri_error *err) 
 
 /* --- tensors --- */
 
+static const uint32_t ternary_types[] = {TRI_TYPE_I2_S, TRI_TYPE_TL1, TRI_TYPE_TL2};
+static const uint32_t norm_types[] = {TRI_TYPE_F32};
+static const uint32_t matrix_types[] = {TRI_TYPE_F16, TRI_TYPE_BF16, TRI_TYPE_F32, TRI_TYPE_Q8_0, TRI_TYPE_Q6_K};
+#define TYPES(a) a, sizeof(a) / sizeof *(a)
+
 static tri_status need_tensor(const tri_model *m, const char *name, size_t rows, size_t cols, const uint32_t *types, size_t n_types,
                               const tri_gguf_tensor **out, tri_error *err) {
   const char *path = tri_gguf_path(m->gguf);
@@ -128,13 +135,9 @@ static tri_status need_tensor(const tri_model *m, const char *name, size_t rows,
   for (size_t i = 0; i < n_types; i++)
     if (t->type == types[i]) return *out = t, TRI_OK;
   return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s has type %s (%u); %s can be read here", path, name, tri_type_name(t->type),
-                         t->type, types[0] == TRI_TYPE_I2_S ? "I2_S, TL1 and TL2" : types[0] == TRI_TYPE_F32 && n_types == 1 ? "F32" : "F32, F16, BF16, Q8_0 and Q6_K");
+                         t->type,
+                         types == ternary_types ? "I2_S, TL1 and TL2" : types == norm_types ? "F32" : "F32, F16, BF16, Q8_0 and Q6_K");
 }
-
-static const uint32_t ternary_types[] = {TRI_TYPE_I2_S, TRI_TYPE_TL1, TRI_TYPE_TL2};
-static const uint32_t norm_types[] = {TRI_TYPE_F32};
-static const uint32_t matrix_types[] = {TRI_TYPE_F16, TRI_TYPE_BF16, TRI_TYPE_F32, TRI_TYPE_Q8_0, TRI_TYPE_Q6_K};
-#define TYPES(a) a, sizeof(a) / sizeof *(a)
 
 static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
   const tri_shape *s = &m->shape;

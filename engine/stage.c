@@ -166,10 +166,12 @@ tri_status tri_stage_check_rows(const tri_stage *s, const tri_row *rows, int32_t
   if (n < 1 || n > s->spec.max_rows) return tri_status_fail(err, TRI_E_INVALID, "%d rows are not between 1 and %d", n, s->spec.max_rows);
   for (int32_t i = 0; i < n; i++) {
     const tri_row *r = &rows[i];
-    if (r->slot < 0 || r->slot >= s->spec.slots) return tri_status_fail(err, TRI_E_INVALID, "row %d: slot %d of %d", i, r->slot, s->spec.slots);
+    if (r->slot < 0 || r->slot >= s->spec.slots)
+      return tri_status_fail(err, TRI_E_INVALID, "row %d: slot %d of %d", i, r->slot, s->spec.slots);
     if (r->pos < 0 || r->pos >= s->spec.context)
       return tri_status_fail(err, TRI_E_INVALID, "row %d: position %d of %d", i, r->pos, s->spec.context);
-    if (r->token < 0 || r->token >= s->shape.vocab) return tri_status_fail(err, TRI_E_INVALID, "row %d: token %d of %d", i, r->token, s->shape.vocab);
+    if (r->token < 0 || r->token >= s->shape.vocab)
+      return tri_status_fail(err, TRI_E_INVALID, "row %d: token %d of %d", i, r->token, s->shape.vocab);
   }
   return TRI_OK;
 }

@@ -60,7 +60,8 @@ size_t tri_stage_need_bytes(const tri_model *m, const tri_stage_spec *spec, int 
   size_t total = times((size_t)(spec->last - spec->first), layer);
   for (int i = 0; i < TRI_BUFFERS; i++) total = plus(total, sizes.bytes[i]);
   if (spec->head) total = plus(total, tri_model_head_bytes(m));
-  if (spec->head && tri_head_is_packed(m)) total = plus(total, TRI_PANEL_ROWS * tri_round_up((size_t)shape->vocab, TRI_BLOCK_ROWS) * sizeof(float));
+  if (spec->head && tri_head_is_packed(m))
+    total = plus(total, TRI_PANEL_ROWS * tri_round_up((size_t)shape->vocab, TRI_BLOCK_ROWS) * sizeof(float));
   return total;
 }
 

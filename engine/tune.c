@@ -61,8 +61,8 @@ static void time_fn(void *arg, int thread, int threads) {
     job->gemm((const uint8_t *)job->x->mem.data + i * job->x->bytes, job->x->k, job->panel, job->rows, first, last, job->y, job->ld);
 }
 
-tri_status tri_tune_time(const tri_tune_matrix *x, size_t rows, const tri_kernels *k, tri_pool *pool, int passes, int64_t limit_ms, double *us,
-                         tri_error *err) {
+tri_status tri_tune_time(const tri_tune_matrix *x, size_t rows, const tri_kernels *k, tri_pool *pool, int passes, int64_t limit_ms,
+                         double *us, tri_error *err) {
   size_t kpad = tri_round_up(x->k, TRI_K_ALIGN), ld = tri_round_up(x->m, TRI_BLOCK_ROWS);
   tri_mem panel = tri_mem_get(rows * kpad), y = tri_mem_get(rows * ld * sizeof(int32_t));
   tri_status status = TRI_OK;

@@ -34,8 +34,8 @@ typedef struct tri_tune {
 } tri_tune;
 
 /* Choose for every ternary shape of a model. The environment's TRIREME_FORM (i2s, tl1, tl2, t5) forces one form and skips the
- * timing: TRI_E_INVALID for an unknown name, TRI_E_UNSUPPORTED when the kernels lack it. A cache file that can't be read or written is no error:
- * the timing is done again. Never longer than about TRI_TUNE_BUDGET_MS. */
+ * timing: TRI_E_INVALID for an unknown name, TRI_E_UNSUPPORTED when the kernels lack it. A cache file that can't be read or
+ * written is no error: the timing is done again. Never longer than about TRI_TUNE_BUDGET_MS. */
 TRI_MUST_CHECK tri_status tri_tune_choose(tri_tune *out, const tri_shape *shape, const tri_kernels *k, tri_pool *pool, tri_error *err);
 /* The choice for [m, k]; TRI_FORM_I2S for a shape that was not timed or when t is NULL. */
 tri_form tri_tune_form(const tri_tune *t, size_t m, size_t k);
@@ -54,8 +54,8 @@ TRI_MUST_CHECK tri_status tri_tune_fill(tri_tune_matrix *out, tri_form form, siz
 void tri_tune_free(tri_tune_matrix *x);
 /* Microseconds for `rows` <= TRI_PANEL_ROWS rows through one copy, all threads together: the least of up to `passes` passes over
  * the copies (the least, since other processes only ever add time), ended early after `limit_ms`. */
-TRI_MUST_CHECK tri_status tri_tune_time(const tri_tune_matrix *x, size_t rows, const tri_kernels *k, tri_pool *pool, int passes, int64_t limit_ms,
-                                        double *us, tri_error *err);
+TRI_MUST_CHECK tri_status tri_tune_time(const tri_tune_matrix *x, size_t rows, const tri_kernels *k, tri_pool *pool, int passes,
+                                        int64_t limit_ms, double *us, tri_error *err);
 /* Twice the last-level cache, within sensible bounds. */
 size_t tri_tune_room(void);
 

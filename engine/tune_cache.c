@@ -83,7 +83,8 @@ void tri_tune_cache_unlock(tri_tune_cache **c) {
 static json_t *load(const tri_tune_cache *c) {
   tri_buf text = {0};
   tri_error err;
-  json_t *doc = tri_file_read(&text, c->path, MAX_FILE_BYTES, &err) == TRI_OK ? json_loadb((const char *)text.data, text.len, 0, NULL) : NULL;
+  bool read = tri_file_read(&text, c->path, MAX_FILE_BYTES, &err) == TRI_OK;
+  json_t *doc = read ? json_loadb((const char *)text.data, text.len, 0, NULL) : NULL;
   tri_buf_free(&text);
   const char *key = json_string_value(json_object_get(doc, "key"));
   if (key && strcmp(key, c->key) == 0) return doc;
@@ -148,7 +149,8 @@ void tri_tune_cache_write(tri_tune_cache *c, const tri_tune *t) {
     char name[48];
     shape_name(e, name);
     json_object_set_new(json_object_get(doc, "shapes"), name,
-                        json_pack("{s:s, s:o, s:o}", "form", tri_form_name(e->form), "one_us", times_of(e->one_us), "panel_us", times_of(e->panel_us)));
+                        json_pack("{s:s, s:o, s:o}", "form", tri_form_name(e->form), "one_us", times_of(e->one_us), "panel_us",
+                                  times_of(e->panel_us)));
   }
   char *text = doc ? json_dumps(doc, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
   tri_error err = {0};

@@ -30,7 +30,9 @@ enum {
 };
 
 typedef enum tri_want { TRI_WANT_NONE, TRI_WANT_SAMPLE, TRI_WANT_LOGITS, TRI_WANT_SCORE, TRI_WANT_COUNT } tri_want;
-typedef enum tri_done_reason { TRI_DONE_LENGTH, TRI_DONE_END, TRI_DONE_STOP, TRI_DONE_CANCELLED, TRI_DONE_FAILED, TRI_DONE_COUNT } tri_done_reason;
+typedef enum tri_done_reason {
+  TRI_DONE_LENGTH, TRI_DONE_END, TRI_DONE_STOP, TRI_DONE_CANCELLED, TRI_DONE_FAILED, TRI_DONE_COUNT
+} tri_done_reason;
 
 typedef struct tri_msg_hello {
   uint32_t protocol, threads, layer_us, head_us;
@@ -77,7 +79,12 @@ typedef struct tri_msg_submit {
   char stops[TRI_MAX_STOPS][TRI_MAX_STOP];
 } tri_msg_submit;
 typedef struct tri_msg_accepted { uint64_t job; uint32_t prompt_tokens, ahead; } tri_msg_accepted;
-typedef struct tri_msg_tokens { uint64_t job; uint32_t index, n_tokens, n_logprobs; int32_t tokens[TRI_MAX_RUNS]; float logprobs[TRI_MAX_ROWS]; } tri_msg_tokens;
+typedef struct tri_msg_tokens {
+  uint64_t job;
+  uint32_t index, n_tokens, n_logprobs;
+  int32_t tokens[TRI_MAX_RUNS];
+  float logprobs[TRI_MAX_ROWS];
+} tri_msg_tokens;
 typedef struct tri_msg_done {
   uint64_t job, queued_us, prefill_us, decode_us;
   uint32_t prompt_tokens, tokens;

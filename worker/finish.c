@@ -27,13 +27,15 @@ tri_status tri_finish_create(tri_finish **out, tri_stage *stage, const tri_model
   const tri_stage_spec *spec = tri_stage_get_spec(stage);
   tri_finish *f = calloc(1, sizeof *f);
   if (!f) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
-  *f = (tri_finish){.stage = stage, .d = (size_t)shape->d, .vocab = (size_t)shape->vocab, .context = (size_t)spec->context, .slots = spec->slots};
+  *f = (tri_finish){.stage = stage, .d = (size_t)shape->d, .vocab = (size_t)shape->vocab, .context = (size_t)spec->context,
+                    .slots = spec->slots};
   tri_status status = tri_sampler_create(&f->sampler, f->vocab, k, err);
   f->bytes = tri_sampler_bytes(f->vocab);
   f->params = get(f, (size_t)f->slots, sizeof *f->params);
   f->history = get(f, (size_t)f->slots * f->context, sizeof *f->history);
   f->logits = get(f, TRI_PANEL_ROWS * f->vocab, sizeof *f->logits);
-  if (status == TRI_OK && (!f->params || !f->history || !f->logits)) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
+  if (status == TRI_OK && (!f->params || !f->history || !f->logits))
+    status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
   if (status != TRI_OK) return tri_finish_destroy(&f), status;
   for (int32_t i = 0; i < f->slots; i++) f->params[i] = TRI_SAMPLER_DEFAULTS;
   *out = f;

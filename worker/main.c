@@ -15,10 +15,14 @@ static const tri_arg args[] = {
     {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with coordinator.key in it.", 0, 0},
     {"name", 0, TRI_ARG_STRING, &name, "NAME", "Name in the coordinator's status (default: the key's).", 0, 0},
     {"threads", 't', TRI_ARG_INT, &threads, "N", "Threads (default: the cores that this process may use).", 1, TRI_POOL_MAX_THREADS},
-    {"memory", 0, TRI_ARG_SIZE, &memory, "SIZE", "Memory to use at most for its stage (default: what is available now, less a tenth).", 1 << 20, 1e15},
-    {"listen", 0, TRI_ARG_STRING, &listen_on, "ENDPOINT", "Where to take rows from the stage before (default tcp://0.0.0.0:0, any port).", 0, 0},
-    {"advertise", 0, TRI_ARG_STRING, &advertise, "HOST", "Host by which the stage before reaches this one (default: as the coordinator sees it).", 0, 0},
-    {"give-up", 0, TRI_ARG_INT, &give_up, "SECONDS", "End if the coordinator cannot be reached at first for so long (default: try for ever).", 1, 1e6},
+    {"memory", 0, TRI_ARG_SIZE, &memory, "SIZE", "Memory to use at most for its stage (default: what is available now, less a tenth).",
+     1 << 20, 1e15},
+    {"listen", 0, TRI_ARG_STRING, &listen_on, "ENDPOINT", "Where to take rows from the stage before (default tcp://0.0.0.0:0, any port).",
+     0, 0},
+    {"advertise", 0, TRI_ARG_STRING, &advertise, "HOST",
+     "Host by which the stage before reaches this one (default: as the coordinator sees it).", 0, 0},
+    {"give-up", 0, TRI_ARG_INT, &give_up, "SECONDS",
+     "End if the coordinator cannot be reached at first for so long (default: try for ever).", 1, 1e6},
 };
 static const tri_args_spec spec = {
     "trireme-worker",

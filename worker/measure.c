@@ -33,7 +33,8 @@ static void time_runs(tri_stage *s, float *hidden, float *logits, size_t d, tri_
   out->head_us = microseconds(head_ns);
 }
 
-tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune, tri_error *err) {
+tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune,
+                             tri_error *err) {
   const tri_shape *shape = tri_model_shape(m);
   size_t d = (size_t)shape->d, vocab = (size_t)shape->vocab;
   tri_stage_spec spec = {.first = 0, .last = 1, .head = true, .slots = 1, .max_rows = 1, .kv_type = TRI_F16, .tune = tune,

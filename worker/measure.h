@@ -10,7 +10,7 @@ typedef struct tri_measure {
 } tri_measure;
 
 /* The least of as many runs as fit into a quarter of a second, of a stage that is opened for the purpose and closed again. */
-TRI_MUST_CHECK tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune,
-                                            tri_error *err);
+TRI_MUST_CHECK tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool,
+                                            const tri_tune *tune, tri_error *err);
 
 #endif

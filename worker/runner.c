@@ -73,8 +73,9 @@ static tri_status check_assign(const tri_runner *r, const tri_msg_assign *a, tri
 }
 
 static tri_stage_spec spec_of(const tri_runner *r, const tri_msg_assign *a) {
-  return (tri_stage_spec){.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head, .slots = (int32_t)a->slots,
-                          .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows, .kv_type = (tri_ftype)a->kv_type, .tune = &r->tune};
+  return (tri_stage_spec){.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head,
+                          .slots = (int32_t)a->slots, .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows,
+                          .kv_type = (tri_ftype)a->kv_type, .tune = &r->tune};
 }
 
 static tri_status check_memory(const tri_runner *r, const tri_stage_spec *spec, tri_error *err) {
@@ -101,7 +102,8 @@ static tri_status load(tri_runner *r, tri_task *t) {
   if (status != TRI_OK) return close_stage(r), status;
   r->epoch = t->epoch;
   r->wire = (tri_wire)a->wire;
-  t->stage_bytes = tri_stage_bytes(r->stage) + a->max_rows * (d * sizeof *r->hidden + sizeof *r->rows) + (r->finish ? tri_finish_bytes(r->finish) : 0);
+  t->stage_bytes = tri_stage_bytes(r->stage) + a->max_rows * (d * sizeof *r->hidden + sizeof *r->rows);
+  if (r->finish) t->stage_bytes += tri_finish_bytes(r->finish);
   return TRI_OK;
 }
 
@@ -163,8 +165,8 @@ static void *run(void *arg) {
 
 /* --- the owner's side --- */
 
-tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune, uint64_t memory_bytes,
-                             tri_error *err) {
+tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune,
+                             uint64_t memory_bytes, tri_error *err) {
   tri_runner *r = calloc(1, sizeof *r);
   if (!r) return tri_pool_destroy(&pool), tri_status_fail(err, TRI_E_NOMEM, "out of memory for the runner");
   r->model = m, r->kernels = k, r->pool = pool, r->tune = *tune, r->memory_bytes = memory_bytes;

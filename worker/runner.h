@@ -43,8 +43,8 @@ void tri_task_free(tri_task **task);                        /* with what it owns
 
 /* The model must outlive the runner. memory_bytes: a stage that needs more is not loaded. The pool becomes the runner's, also
  * on failure. */
-TRI_MUST_CHECK tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune,
-                                            uint64_t memory_bytes, tri_error *err);
+TRI_MUST_CHECK tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool,
+                                            const tri_tune *tune, uint64_t memory_bytes, tri_error *err);
 void tri_runner_destroy(tri_runner **r); /* after the task at hand; frees what is queued */
 /* Ownership passes on success; TRI_E_BUSY when TRI_RUNNER_TASKS are out. */
 TRI_MUST_CHECK tri_status tri_runner_put(tri_runner *r, tri_task *task);

@@ -213,8 +213,9 @@ static uint64_t resident_bytes(void) {
 
 static void send_heartbeat(worker *w) {
   w->outgoing = (tri_msg){.kind = TRI_MSG_HEARTBEAT,
-                          .heartbeat = {.epoch = w->assign.epoch, .steps = w->steps, .rows = w->rows, .busy_us = tri_runner_busy_us(w->runner),
-                                        .rss_bytes = resident_bytes(), .sent_bytes = w->sent_bytes, .dropped = w->dropped}};
+                          .heartbeat = {.epoch = w->assign.epoch, .steps = w->steps, .rows = w->rows,
+                                        .busy_us = tri_runner_busy_us(w->runner), .rss_bytes = resident_bytes(),
+                                        .sent_bytes = w->sent_bytes, .dropped = w->dropped}};
   worker_send(w, NULL, 0, false);
 }
 
@@ -284,7 +285,8 @@ static tri_status make_hello(worker *w, const tri_kernels *k, tri_pool *pool, co
   snprintf(h->isa, sizeof h->isa, "%s", k->name);
   if (w->config->advertise) snprintf(h->advertise, sizeof h->advertise, "%s", w->config->advertise);
   tri_model_id(w->model, h->model_id);
-  TRI_INFO("%s kernels, %u thread%s: %u us a layer, %u us for the head", h->isa, h->threads, h->threads == 1 ? "" : "s", h->layer_us, h->head_us);
+  TRI_INFO("%s kernels, %u thread%s: %u us a layer, %u us for the head", h->isa, h->threads, h->threads == 1 ? "" : "s", h->layer_us,
+           h->head_us);
   return TRI_OK;
 }
 

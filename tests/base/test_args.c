@@ -30,7 +30,8 @@ static tri_status parse(int *positionals, char **argv) {
 static void accepts_every_form(void **state) {
   (void)state;
   int pos;
-  assert_ok(PARSE(&pos, "-m", "a.gguf", "--predict=7", "-temp", "0.7", "-f", "--memory", "700M", "one", "--key", "a", "--key", "b", "--", "-two"), err);
+  assert_ok(PARSE(&pos, "-m", "a.gguf", "--predict=7", "-temp", "0.7", "-f", "--memory", "700M", "one", "--key", "a", "--key", "b", "--",
+                  "-two"), err);
   assert_string_equal(model, "a.gguf");
   assert_int_equal(n, 7);
   assert_true(temp > 0.69 && temp < 0.71);

@@ -52,7 +52,8 @@ void fake_hello(fake *f, const char *name) {
   tri_error err = {0};
   tri_model *model;
   tri_msg m = {.kind = TRI_MSG_HELLO,
-               .hello = {.protocol = TRI_PROTOCOL, .threads = 1, .layer_us = 50, .head_us = 50, .memory_bytes = 1ull << 32, .version = "fake"}};
+               .hello = {.protocol = TRI_PROTOCOL, .threads = 1, .layer_us = 50, .head_us = 50, .memory_bytes = 1ull << 32,
+                         .version = "fake"}};
   snprintf(m.hello.name, sizeof m.hello.name, "%s", name);
   snprintf(m.hello.isa, sizeof m.hello.isa, "none");
   assert_ok(tri_model_open(&model, LAB_MODEL, &err), err);

@@ -73,7 +73,8 @@ void lab_job_free(lab_job *j) {
 }
 
 tri_msg_submit lab_request(tri_want want, uint32_t predict) {
-  return (tri_msg_submit){.want = want, .predict = predict, .sampling = {.temperature = 0, .top_p = 1, .repeat_penalty = 1, .repeat_last = 64}};
+  return (tri_msg_submit){.want = want, .predict = predict,
+                          .sampling = {.temperature = 0, .top_p = 1, .repeat_penalty = 1, .repeat_last = 64}};
 }
 
 void lab_submit(tri_client *c, const tri_msg_submit *m, const void *payload, size_t len) {

@@ -58,11 +58,13 @@ static const char *text_of(const json_t *doc, const char *key) { return json_str
 static void local_shows_its_stages(void **state) {
   (void)state;
   tri_buf said = {0};
-  int code = lab_program((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "Once upon a time", "-n", "12", "--temp", "0", NULL}, &said);
+  int code = lab_program((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "Once upon a time", "-n", "12",
+                                          "--temp", "0", NULL}, &said);
   assert_int_equal(code, 0);
   char *text = (char *)said.data;
   assert_ptr_equal(strstr(text, "Once upon a time"), text);
-  const char *parts[] = {"stage", "RSS MB", "ms per token", "bytes/hop", "w1 ", "w2 ", "w3 ", "emb 0-", " head", "prefill 6 tokens", "generated 12 tokens"};
+  const char *parts[] = {"stage", "RSS MB", "ms per token", "bytes/hop", "w1 ", "w2 ", "w3 ", "emb 0-", " head", "prefill 6 tokens",
+                         "generated 12 tokens"};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     if (!strstr(text, parts[i])) fail_msg("no '%s' in: %s", parts[i], text);
   tri_buf_free(&said);
@@ -73,7 +75,8 @@ static void local_shows_its_stages(void **state) {
 /* The model is shared out: each of three workers holds about a third. And a seed gives the same text as one process. */
 static void local_as_json_counts_memory_and_bytes(void **state) {
   (void)state;
-  json_t *doc = run_json((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "The king", "-n", "20", "--seed", "5", "--wire", "f32", "--json", NULL});
+  json_t *doc = run_json((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "The king", "-n", "20",
+                                          "--seed", "5", "--wire", "f32", "--json", NULL});
   assert_string_equal(text_of(doc, "reason"), "length");
   assert_int_equal(json_array_size(json_object_get(doc, "ids")), 20);
   json_t *workers = json_object_get(json_object_get(doc, "cluster"), "workers"), *w;
@@ -89,7 +92,8 @@ static void local_as_json_counts_memory_and_bytes(void **state) {
     else assert_true(hop > 0 && hop < 64);
   }
   tri_buf said = {0};
-  assert_int_equal(lab_program((const char *[]){"trireme", "run", "-m", LAB_MODEL, "-t", "1", "-p", "The king", "-n", "20", "--seed", "5", "--no-prompt", NULL}, &said), 0);
+  assert_int_equal(lab_program((const char *[]){"trireme", "run", "-m", LAB_MODEL, "-t", "1", "-p", "The king", "-n", "20", "--seed", "5",
+                                                "--no-prompt", NULL}, &said), 0);
   const char *text = text_of(doc, "text");
   assert_memory_equal(said.data, text, strlen(text));
   tri_buf_free(&said);
@@ -104,10 +108,12 @@ static void submit_and_status_from_a_key_folder(void **state) {
   const char *endpoint = tri_cluster_endpoint(c);
   snprintf(client, sizeof client, "%s/client", tri_cluster_dir(c));
   snprintf(coordinator, sizeof coordinator, "%s/coordinator", tri_cluster_dir(c));
-  json_t *doc = run_json((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5", "--seed", "1", "--json", NULL});
+  json_t *doc = run_json((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5",
+                                          "--seed", "1", "--json", NULL});
   assert_int_equal(json_integer_value(json_object_get(doc, "tokens")), 5);
   json_decref(doc);
-  int code = lab_program((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5", "--detach", NULL}, &said);
+  int code = lab_program((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5",
+                                          "--detach", NULL}, &said);
   assert_int_equal(code, 0);
   assert_string_equal((char *)said.data, "job 2\n");
   tri_client *watcher = lab_dial(c);
@@ -134,7 +140,8 @@ static void submit_and_status_from_a_key_folder(void **state) {
 /* Until the text begins to come. */
 static pid_t start_long_local(int *fd) {
   char byte;
-  pid_t pid = lab_spawn((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "Once", "-n", "1000", "--ignore-eos", NULL}, fd);
+  pid_t pid = lab_spawn((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "Once", "-n", "1000",
+                                         "--ignore-eos", NULL}, fd);
   struct pollfd p = {.fd = *fd, .events = POLLIN};
   assert_int_equal(poll(&p, 1, LAB_WAIT_MS), 1);
   assert_int_equal(read(*fd, &byte, 1), 1);
@@ -200,7 +207,8 @@ static void what_cannot_start_says_why(void **state) {
     tri_buf said = {0};
     int code = lab_program(cases[i].argv, &said);
     if (code != cases[i].code || !strstr((char *)said.data, cases[i].part))
-      fail_msg("%s %s …: exit code %d, not %d, or no '%s' in: %s", cases[i].argv[0], cases[i].argv[1], code, cases[i].code, cases[i].part, (char *)said.data);
+      fail_msg("%s %s …: exit code %d, not %d, or no '%s' in: %s", cases[i].argv[0], cases[i].argv[1], code, cases[i].code, cases[i].part,
+               (char *)said.data);
     tri_buf_free(&said);
   }
   assert_int_equal(entries(), 0);

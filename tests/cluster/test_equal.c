@@ -99,7 +99,8 @@ static void check_scores(tri_client *client) {
 static void over_any_number_of_workers(void **state) {
   (void)state;
   const tri_sampler_params greedy = {.temperature = 0, .top_p = 1, .repeat_penalty = 1},
-                           seeded = {.temperature = 0.9f, .top_k = 50, .top_p = 0.95f, .min_p = 0.02f, .repeat_penalty = 1.2f, .repeat_last = 20, .seed = 11};
+                           seeded = {.temperature = 0.9f, .top_k = 50, .top_p = 0.95f, .min_p = 0.02f, .repeat_penalty = 1.2f,
+                                     .repeat_last = 20, .seed = 11};
   for (int workers = 1; workers <= 4; workers++) {
     tri_cluster *cluster = lab_start(workers, 0, TRI_WIRE_F32);
     tri_client *client = lab_dial(cluster);

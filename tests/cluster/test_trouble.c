@@ -13,10 +13,12 @@ static const char prompt[] = "Once upon a time";
 static tri_error err;
 
 static void must_say(int code, int want, const tri_buf *said, const char *part) {
-  if (code != want || !strstr((char *)said->data, part)) fail_msg("exit code %d, not %d, or no '%s' in: %s", code, want, part, (char *)said->data);
+  if (code != want || !strstr((char *)said->data, part))
+    fail_msg("exit code %d, not %d, or no '%s' in: %s", code, want, part, (char *)said->data);
 }
 
-static void folder(const tri_cluster *c, const char *node, char out[PATH_MAX]) { snprintf(out, PATH_MAX, "%s/%s", tri_cluster_dir(c), node); }
+static void folder(const tri_cluster *c, const char *node,
+                   char out[PATH_MAX]) { snprintf(out, PATH_MAX, "%s/%s", tri_cluster_dir(c), node); }
 
 /* A new key folder in the cluster's, trusting the holder of `trusted`'s public key. */
 static void make_key(const tri_cluster *c, const char *node, const char *trusted, char dir[PATH_MAX]) {
@@ -30,7 +32,8 @@ static void make_key(const tri_cluster *c, const char *node, const char *trusted
 }
 
 static int run_worker(const tri_cluster *c, const char *dir, const char *model, const char *name, tri_buf *said) {
-  return lab_program((const char *[]){"trireme-worker", "-m", model, "--coordinator", tri_cluster_endpoint(c), "--key", dir, "--name", name, "-t", "1", NULL},
+  return lab_program((const char *[]){"trireme-worker", "-m", model, "--coordinator", tri_cluster_endpoint(c), "--key", dir, "--name",
+                                      name, "-t", "1", NULL},
                      said);
 }
 
@@ -119,7 +122,8 @@ static void nobody_there(void **state) {
   int code = lab_program((const char *[]){"trireme", "status", "--coordinator", endpoint, "--key", dir, "--timeout", "1", NULL}, &said);
   must_say(code, 4, &said, "nothing answers");
   tri_buf_clear(&said);
-  code = lab_program((const char *[]){"trireme-worker", "-m", LAB_MODEL, "--coordinator", endpoint, "--key", dir, "--give-up", "1", NULL}, &said);
+  code = lab_program((const char *[]){"trireme-worker", "-m", LAB_MODEL, "--coordinator", endpoint, "--key", dir, "--give-up", "1", NULL},
+                     &said);
   must_say(code, 4, &said, "nothing answers");
   tri_buf_clear(&said);
   code = lab_program((const char *[]){"trireme", "status", "--coordinator", "nonsense", "--key", dir, NULL}, &said);
@@ -304,7 +308,8 @@ static void a_worker_that_breaks_the_protocol_is_named(void **state) {
   tri_msg_submit m = lab_request(TRI_WANT_SAMPLE, 2);
   lab_submit(client, &m, prompt, sizeof prompt - 1);
   fake_await(&f, TRI_MSG_STEP);
-  fake_send(&f, &(tri_msg){.kind = TRI_MSG_RESULT, .result = {.epoch = f.msg.step.epoch, .id = f.msg.step.id}}); /* it is not the last stage */
+  fake_send(&f, &(tri_msg){.kind = TRI_MSG_RESULT,
+                           .result = {.epoch = f.msg.step.epoch, .id = f.msg.step.id}}); /* it is not the last stage */
   lab_job job;
   lab_collect(client, &job);
   assert_int_equal(job.done.reason, TRI_DONE_FAILED);
@@ -381,7 +386,8 @@ static void a_coordinator_that_comes_back_is_joined_again(void **state) {
   tri_client_close(&client);
   folder(c, "coordinator", dir);
   int fd;
-  pid_t pid = lab_spawn((const char *[]){"trireme-coordinator", "-m", LAB_MODEL, "--key", dir, "--listen", tri_cluster_endpoint(c), "-w", "2", NULL}, &fd);
+  pid_t pid = lab_spawn((const char *[]){"trireme-coordinator", "-m", LAB_MODEL, "--key", dir, "--listen", tri_cluster_endpoint(c), "-w",
+                                         "2", NULL}, &fd);
   client = lab_dial(c);
   lab_await_status(client, "\"serving\"");
   check_serves(client);

@@ -57,7 +57,8 @@ static int write_model(void **state) {
   assert_ok(tri_gguf_writer_open(&w, path, &err), err);
   tri_gguf_writer_str(w, "general.architecture", "llama");
   const struct { const char *key; uint32_t value; } numbers[] = {{"llama.embedding_length", D}, {"llama.block_count", LAYERS},
-      {"llama.attention.head_count", 1}, {"llama.attention.key_length", HEAD}, {"llama.feed_forward_length", FFN}, {"llama.context_length", CONTEXT}};
+      {"llama.attention.head_count", 1}, {"llama.attention.key_length", HEAD}, {"llama.feed_forward_length", FFN},
+      {"llama.context_length", CONTEXT}};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) tri_gguf_writer_u32(w, numbers[i].key, numbers[i].value);
   tri_gguf_writer_tensor(w, "token_embd.weight", TRI_TYPE_F32, 2, (uint64_t[]){D, VOCAB});
   tri_gguf_writer_tensor(w, "output_norm.weight", TRI_TYPE_F32, 1, (uint64_t[]){D});

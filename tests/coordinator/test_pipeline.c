@@ -32,7 +32,8 @@ static int start(void **state) {
 static const int order[] = {2, 0, 1}; /* stage 0 runs on the registry's worker 2 */
 
 static tri_status bound(int worker, uint32_t port) {
-  return tri_pipeline_bound(&pipeline, &registry, worker, &(tri_msg_bound){.epoch = pipeline.epoch, .port = port, .bytes = 77}, &complete, &err);
+  return tri_pipeline_bound(&pipeline, &registry, worker, &(tri_msg_bound){.epoch = pipeline.epoch, .port = port, .bytes = 77}, &complete,
+                            &err);
 }
 static tri_status ready(int worker) { return tri_pipeline_ready(&pipeline, &registry, worker, &complete, &err); }
 

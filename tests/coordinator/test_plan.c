@@ -102,7 +102,8 @@ static void equals_brute_force(void **state) {
   assert_true(infeasible > 100 && infeasible < 2900);
 }
 
-static tri_plan_worker even(uint64_t memory) { return (tri_plan_worker){.name = "w", .layer_us = 100, .head_us = 100, .memory_bytes = memory}; }
+static tri_plan_worker even(uint64_t memory) { return (tri_plan_worker){.name = "w", .layer_us = 100, .head_us = 100,
+                                                                        .memory_bytes = memory}; }
 
 static void twelve_layers_over_twelve_workers_are_cut_everywhere(void **state) {
   (void)state;

@@ -122,8 +122,9 @@ static void bytes_are_known_beforehand(void **state) {
   for (int threads = 1; threads <= 3; threads += 2) {
     tri_single s = open_single(threads, TRI_F16);
     for (int i = 0; i < 32; i++) {
-      tri_stage_spec spec = {.first = i & 1, .last = i & 2 ? LAYERS : 1, .embed = !(i & 1), .head = i & 4, .slots = 1 + (i & 3), .context = 100 + 7 * i,
-                             .max_rows = 1 + 9 * i, .kv_type = i & 8 ? TRI_F32 : TRI_F16, .tune = i & 16 ? &s.tune : NULL};
+      tri_stage_spec spec = {.first = i & 1, .last = i & 2 ? LAYERS : 1, .embed = !(i & 1), .head = i & 4, .slots = 1 + (i & 3),
+                             .context = 100 + 7 * i, .max_rows = 1 + 9 * i, .kv_type = i & 8 ? TRI_F32 : TRI_F16,
+                             .tune = i & 16 ? &s.tune : NULL};
       tri_stage *stage;
       assert_ok(tri_stage_open(&stage, s.model, s.kernels, s.pool, &spec, NULL, NULL, &err), err);
       assert_int_equal(tri_stage_bytes(stage), tri_stage_need_bytes(s.model, &spec, threads));
@@ -147,9 +148,9 @@ static void wild_rows_are_refused(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(logits_and_layers_match_bitnet_cpp), cmocka_unit_test(a_row_depends_on_nothing_beside_it),
-                                     cmocka_unit_test(sequences_share_a_step), cmocka_unit_test(cuts_change_nothing),
-                                     cmocka_unit_test(bytes_are_known_beforehand),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(logits_and_layers_match_bitnet_cpp),
+                                     cmocka_unit_test(a_row_depends_on_nothing_beside_it), cmocka_unit_test(sequences_share_a_step),
+                                     cmocka_unit_test(cuts_change_nothing), cmocka_unit_test(bytes_are_known_beforehand),
                                      cmocka_unit_test(wild_rows_are_refused)};
   return cmocka_run_group_tests(tests, read_tokens, NULL);
 }

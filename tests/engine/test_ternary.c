@@ -156,7 +156,8 @@ static void folders_convert_to_each_type(void **state) {
   }
   static const tri_tiles_given nowhere[] = {{1, 2, {32, 96, 0}}};
   o.tiles = nowhere, o.n_tiles = 1;
-  assert_fails(tri_convert_hf(TRIREME_FIXTURES "/story-llama158", paths[3], &o, &err), TRI_E_INVALID, err, "tile sizes for 1x2, but no ternary");
+  assert_fails(tri_convert_hf(TRIREME_FIXTURES "/story-llama158", paths[3], &o, &err), TRI_E_INVALID, err,
+               "tile sizes for 1x2, but no ternary");
 }
 
 static void dummies_have_the_same_weights_in_each_type(void **state) {
@@ -333,8 +334,10 @@ static void each_wrong_tensor_has_its_error(void **state) {
       {{I2S, SAME, .scale = -0.0f}, TRI_OK, ""}, /* stands for 1 here */
       {{I2S, .at = -29, .value = 0}, TRI_OK, ""}, /* 0x3f800000 without its 0x3f: 1.2e-38, still positive */
       {{I2S, .at = 77, .value = 0xc5}, TRI_E_FORMAT, "tensor t holds codes that are no ternary weights in I2_S: the file is damaged"},
-      {{GOOD1, .at = 77, .value = 0x49}, TRI_E_FORMAT, "in TL1 in tiles of BM=128, BK=64, bm=32: the file is damaged, or it was made with other"},
-      {{GOOD2, .at = 77, .value = 0xe0}, TRI_E_FORMAT, "in TL2 in tiles of BM=128, BK=96: the file is damaged, or it was made with other tile"},
+      {{GOOD1, .at = 77, .value = 0x49}, TRI_E_FORMAT,
+       "in TL1 in tiles of BM=128, BK=64, bm=32: the file is damaged, or it was made with other"},
+      {{GOOD2, .at = 77, .value = 0xe0}, TRI_E_FORMAT,
+       "in TL2 in tiles of BM=128, BK=96: the file is damaged, or it was made with other tile"},
       {{GOOD2, .at = 128 * 32 + 5, .value = 1}, TRI_E_FORMAT, "holds codes that are no ternary weights"}, /* minus zero */
       {{GOOD2, .at = -33, .value = 1}, TRI_E_FORMAT, "holds codes that are no ternary weights"},          /* padding */
       {{GOOD2, .at = -1, .value = 1}, TRI_OK, ""},                                                        /* garbage after the scale */
@@ -356,7 +359,8 @@ static void each_wrong_tensor_has_its_error(void **state) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     tri_status status = read_file(&cases[i].f, NULL, 0);
     if (status != cases[i].status || !strstr(err.text, cases[i].part))
-      fail_msg("case %zu: %s \"%s\"; %s \"%s\" expected", i, tri_status_name(status), err.text, tri_status_name(cases[i].status), cases[i].part);
+      fail_msg("case %zu: %s \"%s\"; %s \"%s\" expected", i, tri_status_name(status), err.text, tri_status_name(cases[i].status),
+               cases[i].part);
   }
 }
 
@@ -402,7 +406,8 @@ static void numbers_that_others_use_are_told_apart(void **state) {
     tri_status status = read_file(&cases[i].f, NULL, 0);
     if (status != cases[i].status) fail_msg("case %zu: %s \"%s\"", i, tri_status_name(status), err.text);
   }
-  assert_fails(read_file(&cases[0].f, NULL, 0), TRI_E_UNSUPPORTED, err, "tensor t: type number 39 is TL2 in bitnet.cpp's files and MXFP4 in llama.cpp's");
+  assert_fails(read_file(&cases[0].f, NULL, 0), TRI_E_UNSUPPORTED, err,
+               "tensor t: type number 39 is TL2 in bitnet.cpp's files and MXFP4 in llama.cpp's");
 }
 
 /* --- wrong conversions --- */
@@ -424,7 +429,8 @@ static void each_wrong_conversion_has_its_error(void **state) {
   assert_ok(convert(paths[0], paths[1], TRI_TYPE_TL2, NULL, 0), err);
   unlink(paths[1]);
   assert_fails(convert(paths[0], paths[1], TRI_TYPE_F16, NULL, 0), TRI_E_INVALID, err, "I2_S, TL1 or TL2 expected");
-  assert_fails(convert(paths[0], paths[1], TRI_TYPE_TL2, nowhere, 1), TRI_E_INVALID, err, "tile sizes for 256x128, but no ternary tensor has 256 rows");
+  assert_fails(convert(paths[0], paths[1], TRI_TYPE_TL2, nowhere, 1), TRI_E_INVALID, err,
+               "tile sizes for 256x128, but no ternary tensor has 256 rows");
   assert_fails(convert(paths[0], paths[1], TRI_TYPE_TL2, misfit, 1), TRI_E_UNSUPPORTED, err,
                "tensor t of 128 x 256 can't be TL2 in tiles of BM=96, BK=96: the rows must be a multiple of BM");
   assert_fails(convert(paths[0], paths[1], TRI_TYPE_I2_S, misfit, 1), TRI_E_INVALID, err, "I2_S, which has none");

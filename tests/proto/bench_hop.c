@@ -80,7 +80,8 @@ static void run_links(const tri_keypair *mine, const tri_keypair *other, bool ec
   uint16_t port, peer_port;
   char endpoint[TRI_MAX_ENDPOINT];
   self.echo = echo, self.waiting = !echo;
-  self.step = (tri_msg){.kind = TRI_MSG_STEP, .step = {.n_runs = 1, .n_rows = 1, .runs[0] = {.count = 1, .want = TRI_WANT_SAMPLE, .next = -1}}};
+  self.step = (tri_msg){.kind = TRI_MSG_STEP,
+                        .step = {.n_runs = 1, .n_rows = 1, .runs[0] = {.count = 1, .want = TRI_WANT_SAMPLE, .next = -1}}};
   MUST(tri_net_create(&self.net, mine, allow_all, NULL, &err));
   MUST(tri_loop_create(&self.loop, self.net, &err));
   MUST(tri_link_listen(&self.in, self.net, TRI_LINK_DATA, "tcp://127.0.0.1:0", "data", &port, &err));

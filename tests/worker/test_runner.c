@@ -54,7 +54,8 @@ static tri_task *do_task(tri_runner *r, tri_task *t) {
 
 static tri_msg_assign part_of(bool head) {
   return (tri_msg_assign){.epoch = 1, .stage = head, .stages = 2, .first = head ? CUT : 0, .last = head ? (uint32_t)shape->n_layers : CUT,
-                          .embed = !head, .head = head, .slots = 2, .context = CONTEXT, .max_rows = MAX_ROWS, .wire = TRI_WIRE_F32, .kv_type = TRI_F16};
+                          .embed = !head, .head = head, .slots = 2, .context = CONTEXT, .max_rows = MAX_ROWS, .wire = TRI_WIRE_F32,
+                          .kv_type = TRI_F16};
 }
 
 static tri_status load(tri_runner *r, const tri_msg_assign *a) {
@@ -64,8 +65,9 @@ static tri_status load(tri_runner *r, const tri_msg_assign *a) {
   tri_status status = t->status;
   err = t->err;
   if (status == TRI_OK) { /* exactly what the plan counts with */
-    tri_stage_spec spec = {.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head, .slots = (int32_t)a->slots,
-                           .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows, .kv_type = (tri_ftype)a->kv_type, .tune = &single.tune};
+    tri_stage_spec spec = {.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head,
+                           .slots = (int32_t)a->slots, .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows,
+                           .kv_type = (tri_ftype)a->kv_type, .tune = &single.tune};
     assert_int_equal(t->stage_bytes, tri_need_bytes(single.model, &spec, 1));
   }
   tri_task_free(&t);
