@@ -108,10 +108,10 @@ static tri_status measure(const lists *l, int64_t threads, tri_ftype kv, int32_t
 }
 
 /* Without the bandwidth test's own buffer, which is resident all the time. */
-static double peak_mb(void) {
+static double peak_bytes(void) {
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
-  return (double)usage.ru_maxrss / 1024 - (TRI_BENCH_READ_BYTES >> 20);
+  return (double)usage.ru_maxrss * 1024 - TRI_BENCH_READ_BYTES;
 }
 
 static json_t *forms_of(const tri_tune *t) {
@@ -140,14 +140,13 @@ static void print_json(const lists *l, const result *results, const char *isa) {
                                           "read_gb_s", r->read_gbs, "share_of_limit", r->decode_gbs / r->read_gbs));
   }
   json_t *doc = json_pack("{s:s, s:s, s:f, s:o}", "model", model_path, "isa", isa,
-                          "peak_memory_mb", peak_mb(), "results", rows);
+                          "peak_memory_mb", peak_bytes() / 1e6, "results", rows);
   json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
   putchar('\n');
   json_decref(doc);
 }
 
 static void print_text(const lists *l, const result *results, const char *isa) {
-  char bytes[24];
   printf("%s  %s kernels, medians of %lld\n\n%7s", model_path, isa, (long long)repeats, "threads");
   for (int j = 0; j < l->n_prompts; j++) printf("  prefill %-5lld", (long long)l->prompts[j]);
   printf("  %-9s  %-11s %-13s %s\n", "decode", "reads", "machine", "share");
@@ -161,11 +160,11 @@ static void print_text(const lists *l, const result *results, const char *isa) {
   for (int i = 0; i < l->n_threads; i++) {
     const result *r = &results[i];
     printf("\n%lld thread%s: %s of weights a token, matrices as", (long long)r->threads, r->threads == 1 ? "" : "s",
-           tri_cli_bytes(bytes, (double)r->weight_bytes));
+           TRI_UNITS(r->weight_bytes));
     for (int j = 0; j < r->tune.n; j++)
       printf("%s %zux%zu %s", j ? "," : "", r->tune.entries[j].m, r->tune.entries[j].k, tri_form_name(r->tune.entries[j].form));
   }
-  printf("\npeak memory %.0f MB\n", peak_mb());
+  printf("\npeak memory %s\n", TRI_UNITS(peak_bytes()));
 }
 
 /* The longest prompt or the decode run must fit; the tokens are arbitrary but fixed. */

@@ -32,7 +32,7 @@ double tri_bench_read(tri_pool *pool, const tri_mem *buffer) {
 
 tri_status tri_bench_read_buffer(tri_mem *out, tri_error *err) {
   *out = tri_mem_get(TRI_BENCH_READ_BYTES);
-  if (!out->data) return tri_status_fail(err, TRI_E_NOMEM, "no memory for the bandwidth test (%d MB)", TRI_BENCH_READ_BYTES / 1000000);
+  if (!out->data) return tri_status_fail(err, TRI_E_NOMEM, "no memory for the bandwidth test (%s)", TRI_UNITS(TRI_BENCH_READ_BYTES));
   memset(out->data, 1, TRI_BENCH_READ_BYTES); /* untouched pages would all be the same zero page */
   return TRI_OK;
 }

@@ -53,6 +53,4 @@ double tri_cli_decode_rate(uint64_t tokens, uint64_t decode_us);
 /* "prefill 12 tokens, 340.1 tokens/s; generated 50 tokens, 61.2 tokens/s after the first" */
 void tri_cli_print_speed(FILE *out, uint64_t prompt_tokens, uint64_t prefill_us, uint64_t tokens, uint64_t decode_us);
 
-static inline const char *tri_cli_bytes(char out[TRI_UNITS_TEXT], double bytes) { return tri_units_bytes(out, bytes); }
-
 #endif
