@@ -19,7 +19,7 @@
 #include "engine/single.h"
 #include "proto/keys.h"
 
-enum { MAX_ARGS = 32, START_MS = 600000, STOP_MS = 5000, DIAL_MS = 10000, LOOK_MS = 100 };
+enum { MAX_ARGS = 32, START_MS = 600000, STOP_MS = 5000, DIAL_MS = 10000, LOOK_MS = 100, LOST_AFTER_S = 30 };
 
 struct tri_cluster {
   tri_cluster_options options;
@@ -155,6 +155,7 @@ static tri_status spawn_coordinator(tri_cluster *c, tri_error *err) {
   add_int(&cmd, "--min-workers", c->options.workers);
   add_int(&cmd, "--ctx", c->options.context);
   add_int(&cmd, "--slots", c->options.slots);
+  add_int(&cmd, "--lost-after", c->options.lost_after_s ? c->options.lost_after_s : LOST_AFTER_S);
   add_int(&cmd, "--ready-fd", fds[1]);
   tri_status status = spawn(c, &cmd, fds[1], &c->coordinator, err);
   close(fds[1]);

@@ -24,6 +24,8 @@ typedef struct tri_cluster_options {
   int context;       /* 0: the model's */
   int slots;         /* 0: 1 */
   int64_t memory;    /* of each worker, bytes; 0: no limit but the machine's */
+  int lost_after_s;  /* a worker silent for so long is lost; 0: 30, as this machine may be busy, and one that ends is noticed
+                        at once anyway */
   int absent;        /* the last so many workers have keys, but are not started: for tri_cluster_restart, or for a test that
                         plays them. Then tri_cluster_start returns once the coordinator listens */
 } tri_cluster_options;

@@ -118,6 +118,7 @@ static void read_link(void *arg) {
 static void tick(void *arg) {
   coordinator *c = arg;
   follow_allowed(c);
+  read_link(c); /* what came while we were busy counts before anyone is found silent */
   coordinator_tend_workers(c, tri_clock_ms());
   coordinator_tend_clients(c);
   coordinator_pump(c);
@@ -150,7 +151,7 @@ static tri_status prepare_state(coordinator *c, tri_error *err) {
   uint32_t vocab = (uint32_t)tri_model_shape(c->model)->vocab;
   uint8_t id[TRI_ID_BYTES];
   tri_model_id(c->model, id);
-  tri_registry_init(&c->registry, id);
+  tri_registry_init(&c->registry, id, c->config->lost_ms);
   tri_pipeline_init(&c->pipeline, &config);
   tri_jobs_init(&c->jobs, tokenizer, config.context, vocab);
   tri_scheduler_init(&c->scheduler, &c->jobs, config.slots, config.max_rows, vocab);

@@ -14,6 +14,7 @@ typedef struct tri_coordinator_config {
   size_t n_expect;
   uint32_t min_workers;   /* at least 1 */
   uint32_t context, slots, max_rows;
+  int64_t lost_ms;        /* a worker that gives no sign of life for longer is lost */
   tri_wire wire;
   tri_ftype kv_type;
   int ready_fd;           /* -1: none. Lines for whoever started us: the endpoint once we listen, "ready" once the pipeline

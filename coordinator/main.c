@@ -9,7 +9,7 @@
 #include "coordinator/scheduler.h"
 
 static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *key_dir, *wire_name = "int8", *kv_name = "f16";
-static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1;
+static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5;
 static tri_args_list expect;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file: the same as the workers'.", 0, 0},
@@ -22,6 +22,8 @@ static const tri_arg args[] = {
     {"max-rows", 0, TRI_ARG_INT, &max_rows, "N", "Most rows in a step (default 256).", 1, TRI_MAX_ROWS},
     {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default int8).", 0, 0},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
+    {"lost-after", 0, TRI_ARG_INT, &lost_after, "SECONDS",
+     "A worker that gives no sign of life for so long is lost (default 5; they give one a second).", 2, 3600},
     {"ready-fd", 0, TRI_ARG_INT, &ready_fd, "FD", "Write the endpoint to this descriptor, then a line once it serves.", 0, 1 << 20},
 };
 static const tri_args_spec spec = {
@@ -48,7 +50,7 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
   *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .key_dir = key_dir, .expect = expect.items,
                                   .n_expect = expected, .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
                                   .context = (uint32_t)context, .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire,
-                                  .kv_type = f32 ? TRI_F32 : TRI_F16, .ready_fd = (int)ready_fd};
+                                  .kv_type = f32 ? TRI_F32 : TRI_F16, .lost_ms = lost_after * 1000, .ready_fd = (int)ready_fd};
   return TRI_OK;
 }
 

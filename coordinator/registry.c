@@ -6,8 +6,9 @@
 
 enum { MAX_THREADS = 4096 };
 
-void tri_registry_init(tri_registry *r, const uint8_t model_id[TRI_ID_BYTES]) {
+void tri_registry_init(tri_registry *r, const uint8_t model_id[TRI_ID_BYTES], int64_t lost_ms) {
   memset(r, 0, sizeof *r);
+  r->lost_ms = lost_ms;
   memcpy(r->model_id, model_id, TRI_ID_BYTES);
 }
 
@@ -106,7 +107,7 @@ void tri_registry_heartbeat(tri_registry *r, int index, const tri_msg_heartbeat 
 
 int tri_registry_overdue(const tri_registry *r, int64_t now_ms) {
   for (size_t i = 0; i < r->count; i++)
-    if (live(&r->workers[i]) && now_ms - r->workers[i].seen_ms > TRI_REGISTRY_LOST_MS) return (int)i;
+    if (live(&r->workers[i]) && now_ms - r->workers[i].seen_ms > r->lost_ms) return (int)i;
   return -1;
 }
 

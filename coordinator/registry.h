@@ -8,12 +8,11 @@
  *
  *   hello ──▶ JOINED ──assign──▶ ASSIGNED ──bound──▶ BOUND ──ready──▶ READY
  *                ▲                   └───────────── drop of the plan ──┘
- *   any ──no heartbeat for TRI_REGISTRY_LOST_MS, or connection gone──▶ LOST ──hello──▶ JOINED */
+ *   any ──no sign of life for lost_ms, or connection gone──▶ LOST ──hello──▶ JOINED */
 
 enum {
   TRI_REGISTRY_MAX = TRI_MAX_STAGES,
   TRI_REGISTRY_HEARTBEAT_MS = 1000,
-  TRI_REGISTRY_LOST_MS = 5000,
 };
 
 typedef enum tri_worker_state {
@@ -38,9 +37,10 @@ typedef struct tri_registry {
   tri_worker workers[TRI_REGISTRY_MAX]; /* indices are stable while a worker is not LOST */
   size_t count;                         /* records in use, lost ones included */
   uint8_t model_id[TRI_ID_BYTES];
+  int64_t lost_ms; /* a worker silent for longer is lost */
 } tri_registry;
 
-void tri_registry_init(tri_registry *r, const uint8_t model_id[TRI_ID_BYTES]);
+void tri_registry_init(tri_registry *r, const uint8_t model_id[TRI_ID_BYTES], int64_t lost_ms);
 
 /* A worker says hello over `from`. On success *index is its record, JOINED. Refused, with a sentence that names the field and
  * what to do: TRI_E_PROTOCOL another protocol; TRI_E_INVALID another model, or a field out of range; TRI_E_BUSY this key or

@@ -285,7 +285,9 @@ static void watch_progress(coordinator *c, int64_t now_ms) {
 }
 
 void coordinator_tend_workers(coordinator *c, int64_t now_ms) {
-  for (int i; (i = tri_registry_overdue(&c->registry, now_ms)) >= 0;) lose_worker(c, i, "no sign of life for 5 s", now_ms);
+  char silent[64];
+  snprintf(silent, sizeof silent, "no sign of life for %lld s", (long long)c->config->lost_ms / 1000);
+  for (int i; (i = tri_registry_overdue(&c->registry, now_ms)) >= 0;) lose_worker(c, i, silent, now_ms);
   if (now_ms >= c->next_probe_ms) {
     probe(c, now_ms);
     c->next_probe_ms = now_ms + COORDINATOR_PROBE_MS;

@@ -175,13 +175,15 @@ static void a_killed_worker_ends_the_job_and_a_new_one_serves(void **state) {
 
 static void a_stopped_worker_is_missed(void **state) {
   (void)state;
-  tri_cluster *c = lab_start(2, 0, TRI_WIRE_INT8);
+  tri_cluster *c;
+  tri_cluster_options o = {.model_path = LAB_MODEL, .workers = 2, .threads = 1, .context = LAB_CONTEXT, .lost_after_s = 5};
+  assert_ok(tri_cluster_start(&c, &o, &err), err);
   tri_client *client = lab_dial(c);
   lab_job job;
   kill_during_a_job(c, client, 1, SIGSTOP, &job); /* its connections stay open, but it is silent */
   assert_int_equal(job.done.reason, TRI_DONE_FAILED);
   assert_non_null(strstr(job.done.error, "worker w2 (stage 2, layers"));
-  assert_non_null(strstr(job.done.error, "no sign of life"));
+  assert_non_null(strstr(job.done.error, "no sign of life for 5 s"));
   lab_job_free(&job);
   kill(tri_cluster_pid(c, 1), SIGCONT); /* it finds itself forgotten, and joins again */
   lab_await_status(client, "\"serving\"");

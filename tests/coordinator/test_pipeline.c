@@ -13,7 +13,7 @@ static bool complete;
 static int start(void **state) {
   (void)state;
   uint8_t id[TRI_ID_BYTES] = {0};
-  tri_registry_init(&registry, id);
+  tri_registry_init(&registry, id, 5000);
   for (uint8_t i = 0; i < 3; i++) {
     tri_incoming in = {.from = {.route = {i}, .route_len = 1}, .address = "10.0.0.9"};
     memset(in.key, i + 1, sizeof in.key);

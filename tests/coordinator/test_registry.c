@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+enum { LOST_MS = 5000 };
+
 static tri_registry registry;
 static tri_error err;
 static int at;
@@ -25,7 +27,7 @@ static int reset(void **state) {
   (void)state;
   uint8_t id[TRI_ID_BYTES];
   memset(id, 7, sizeof id);
-  tri_registry_init(&registry, id);
+  tri_registry_init(&registry, id, LOST_MS);
   return 0;
 }
 
@@ -39,10 +41,10 @@ static void a_worker_lives_by_its_heartbeats(void **state) {
   (void)state;
   assert_ok(join(1, 1, "w1", 0), err);
   assert_int_equal(registry.workers[at].state, TRI_WORKER_JOINED);
-  assert_int_equal(tri_registry_overdue(&registry, TRI_REGISTRY_LOST_MS), -1);
+  assert_int_equal(tri_registry_overdue(&registry, LOST_MS), -1);
   tri_registry_heartbeat(&registry, at, &(tri_msg_heartbeat){.epoch = 3, .busy_us = 0}, 4000);
-  assert_int_equal(tri_registry_overdue(&registry, 4000 + TRI_REGISTRY_LOST_MS), -1);
-  assert_int_equal(tri_registry_overdue(&registry, 4001 + TRI_REGISTRY_LOST_MS), at);
+  assert_int_equal(tri_registry_overdue(&registry, 4000 + LOST_MS), -1);
+  assert_int_equal(tri_registry_overdue(&registry, 4001 + LOST_MS), at);
   tri_registry_heartbeat(&registry, at, &(tri_msg_heartbeat){.epoch = 3, .busy_us = 250000}, 5000);
   assert_true(registry.workers[at].busy_share > 0.24 && registry.workers[at].busy_share < 0.26);
   tri_registry_lose(&registry, at);
