@@ -10,9 +10,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Spinning longer than a barrier of a busy team usually lasts wastes a core that another process may need (a node often
- * runs on a quota), so the spin is short and then the thread sleeps in the kernel. */
-enum { SPINS = 2000 };
+/* Waiting threads spin for a while and then sleep in the kernel. Spinning in vain wastes a core that another process, or a
+ * thread of this very team, may need (a node often runs on a quota): so each thread spins as long as it has lately paid. A
+ * wait that ends in sleep halves its spins; one that ends in time raises them to twice what it took. And as short spins alone
+ * would never find out that longer ones pay again, one wait in PROBE_EVERY spins to the full. */
+enum { LEAST_SPINS = 20, MOST_SPINS = 2000, PROBE_EVERY = 16 };
+
+/* How long a thread spins at one gate. */
+typedef struct patience {
+  int spins;
+  unsigned waits;
+} patience;
 
 /* A word that threads wait on. Padded: a spinner must not slow its neighbours' writes. */
 typedef struct gate {
@@ -29,7 +37,11 @@ struct tri_pool {
   gate phase;             /* generation of the barrier */
   _Alignas(64) _Atomic unsigned arrived; /* threads at the barrier */
   pthread_t ids[TRI_POOL_MAX_THREADS];
-  struct member { tri_pool *pool; int thread; } members[TRI_POOL_MAX_THREADS];
+  struct member {
+    _Alignas(64) tri_pool *pool;
+    int thread;
+    patience start, phase;
+  } members[TRI_POOL_MAX_THREADS];
 };
 
 static inline void relax(void) {
@@ -40,11 +52,17 @@ static inline void relax(void) {
 #endif
 }
 
-static void gate_wait(gate *g, unsigned old) {
-  for (int i = 0; i < SPINS; i++) {
-    if (atomic_load_explicit(&g->value, memory_order_acquire) != old) return;
+static void gate_wait(gate *g, unsigned old, patience *p) {
+  int spins = ++p->waits % PROBE_EVERY ? p->spins : MOST_SPINS;
+  for (int i = 0; i < spins; i++) {
+    if (atomic_load_explicit(&g->value, memory_order_acquire) != old) {
+      int want = 2 * i < MOST_SPINS ? 2 * i : MOST_SPINS;
+      if (want > p->spins) p->spins = want;
+      return;
+    }
     relax();
   }
+  p->spins = p->spins / 2 > LEAST_SPINS ? p->spins / 2 : LEAST_SPINS;
   atomic_fetch_add(&g->sleepers, 1);
   while (atomic_load(&g->value) == old) syscall(SYS_futex, &g->value, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
   atomic_fetch_sub(&g->sleepers, 1);
@@ -56,14 +74,13 @@ static void gate_open(gate *g) {
 }
 
 void tri_pool_barrier(tri_pool *p, int thread) {
-  (void)thread;
   if (p->threads == 1) return;
   unsigned phase = atomic_load_explicit(&p->phase.value, memory_order_relaxed);
   if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == (unsigned)p->threads) {
     atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
     gate_open(&p->phase);
   } else {
-    gate_wait(&p->phase, phase);
+    gate_wait(&p->phase, phase, &p->members[thread].phase);
   }
 }
 
@@ -71,7 +88,7 @@ static void *member_main(void *arg) {
   struct member *me = arg;
   tri_pool *p = me->pool;
   for (unsigned seen = 0;;) {
-    gate_wait(&p->start, seen);
+    gate_wait(&p->start, seen, &me->start);
     seen++; /* runs are never skipped: the caller waits for every member at the closing barrier */
     if (p->quit) return NULL;
     p->fn(p->arg, me->thread, p->threads);
@@ -96,8 +113,8 @@ tri_status tri_pool_create(tri_pool **out, int threads, tri_error *err) {
   tri_pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
   if (!p) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the thread pool");
   *p = (tri_pool){.threads = 1};
+  for (int i = 0; i < threads; i++) p->members[i] = (struct member){p, i, {MOST_SPINS, 0}, {MOST_SPINS, 0}};
   for (int i = 1; i < threads; i++) {
-    p->members[i] = (struct member){p, i};
     /* the member may start before `threads` is final, but it reads it only after the first gate_open */
     if (pthread_create(&p->ids[i], NULL, member_main, &p->members[i]) != 0) {
       tri_pool_destroy(&p);

@@ -5,7 +5,7 @@
 #include "base/status.h"
 
 /* A fixed team of threads that run one function together (the caller is thread 0) and meet at barriers. Barriers spin
- * briefly, then sleep; idle threads sleep. One caller at a time. */
+ * as long as that has lately paid, then sleep; idle threads sleep. One caller at a time. */
 
 typedef struct tri_pool tri_pool;
 typedef void tri_pool_fn(void *arg, int thread, int threads);
