@@ -7,15 +7,16 @@
 #include "base/clock.h"
 
 static const char *model_path, *prompts = "128,512", *thread_list = "1", *kv_name = "f16";
-static int64_t decode_tokens = 32, repeats = 3;
+static int64_t decode_tokens = 32, depth, repeats = 3;
 static bool as_json, kernels_only;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file.", 0, 0},
     {"prompt", 'p', TRI_ARG_STRING, &prompts, "N,N", "Prompt lengths for prefill (default 128,512).", 0, 0},
     {"predict", 'n', TRI_ARG_INT, &decode_tokens, "N", "Tokens for decode (default 32).", 1, 1 << 16},
+    {"depth", 0, TRI_ARG_INT, &depth, "N", "Tokens in the cache before those of decode (default 0).", 0, 1 << 20},
     {"threads", 't', TRI_ARG_STRING, &thread_list, "N,N", "Thread counts (default 1).", 0, 0},
     {"repeats", 'r', TRI_ARG_INT, &repeats, "N", "Rounds, interleaved; medians are shown (default 3).", 1, 101},
-    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
+    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"kernels", 0, TRI_ARG_FLAG, &kernels_only, NULL,
      "Time the ternary products alone: every form, shape (of -m, or of known models) and row count, with the first of -t.", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
@@ -70,7 +71,7 @@ static double decode_rate(tri_single *s, const int32_t *tokens, float *logits, t
   int64_t start = 0;
   for (int64_t i = 0; i < WARM_TOKENS + decode_tokens; i++) {
     if (i == WARM_TOKENS) start = tri_clock_ns();
-    if (tri_single_feed(s, 0, (int32_t)i, tokens + i, 1, logits, err) != TRI_OK) return 0;
+    if (tri_single_feed(s, 0, (int32_t)(depth + i), tokens + i, 1, logits, err) != TRI_OK) return 0;
   }
   return (double)decode_tokens / ((double)(tri_clock_ns() - start) / 1e9);
 }
@@ -90,6 +91,7 @@ static tri_status measure(const lists *l, int64_t threads, tri_ftype kv, int32_t
   float *logits = malloc((size_t)tri_model_shape(s.model)->vocab * sizeof *logits);
   series *all = calloc(2 + MAX_LIST, sizeof *all);
   if (!logits || !all) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  if (status == TRI_OK && depth) status = tri_single_feed(&s, 0, 0, tokens, (size_t)depth, NULL, err);
   tri_error failed = {0};
   for (int64_t r = 0; status == TRI_OK && r < repeats; r++) {
     put(&all[0], tri_bench_read(s.pool, buffer));
@@ -175,7 +177,7 @@ static tri_status set_up(lists *l, int32_t *context, int32_t **tokens, tri_error
   if (status == TRI_OK) status = tri_model_open(&m, model_path, err);
   if (status != TRI_OK) return status;
   const tri_shape *shape = tri_model_shape(m);
-  int64_t most = WARM_TOKENS + decode_tokens;
+  int64_t most = depth + WARM_TOKENS + decode_tokens;
   for (int i = 0; i < l->n_prompts; i++)
     if (l->prompts[i] > most) most = l->prompts[i];
   int32_t vocab = shape->vocab, limit = shape->context;
@@ -211,7 +213,7 @@ int tri_cli_bench(int argc, char **argv) {
   if (kernels_only) return bench_kernels(kernels);
   if (!model_path) return tri_status_fail(&err, TRI_E_INVALID, "a model is needed: -m FILE"), tri_cli_fail(&err);
   tri_mem buffer = {0};
-  tri_status status = tri_cli_kv_type(kv_name, &kv, &err);
+  tri_status status = tri_kv_parse(kv_name, &kv, &err);
   if (status == TRI_OK) status = set_up(&l, &context, &tokens, &err);
   if (status == TRI_OK) status = tri_bench_read_buffer(&buffer, &err);
   for (int i = 0; status == TRI_OK && i < l.n_threads; i++)

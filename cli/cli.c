@@ -29,12 +29,6 @@ bool tri_cli_parse(const tri_args_spec *spec, int argc, char **argv, int min_pos
   return true;
 }
 
-tri_status tri_cli_kv_type(const char *name, tri_ftype *out, tri_error *err) {
-  if (strcmp(name, "f16") == 0) return *out = TRI_F16, TRI_OK;
-  if (strcmp(name, "f32") == 0) return *out = TRI_F32, TRI_OK;
-  return tri_status_fail(err, TRI_E_INVALID, "--kv %s: KV cache types are f16 and f32", name);
-}
-
 tri_status tri_cli_matrix_type(const char *option, const char *name, uint32_t *out, tri_error *err) {
   static const struct { const char *name; uint32_t type; } types[] = {
       {"f32", TRI_TYPE_F32}, {"f16", TRI_TYPE_F16}, {"bf16", TRI_TYPE_BF16}, {"q8_0", TRI_TYPE_Q8_0}, {"q6_k", TRI_TYPE_Q6_K}};

@@ -6,6 +6,7 @@
 #include "base/args.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "engine/kv.h"
 #include "engine/single.h"
 
 /* One file a subcommand; each takes the arguments from its own name on and returns the process' exit code. */
@@ -28,7 +29,6 @@ int tri_cli_fail(const tri_error *err);
 bool tri_cli_parse(const tri_args_spec *spec, int argc, char **argv, int min_positionals, int max_positionals, int *positionals,
                    int *exit_code);
 
-TRI_MUST_CHECK tri_status tri_cli_kv_type(const char *name, tri_ftype *out, tri_error *err); /* "f16", "f32" */
 /* "f32", "f16", "bf16", "q8_0", "q6_k" → a tri_type for embeddings and heads */
 TRI_MUST_CHECK tri_status tri_cli_matrix_type(const char *option, const char *name, uint32_t *out, tri_error *err);
 /* "1,2,8" → numbers in [1, most]; *n of at most `cap` */

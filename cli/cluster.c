@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "cli/folder.h"
 #include "cli/interrupt.h"
+#include "engine/kv.h"
 #include "engine/single.h"
 #include "proto/keys.h"
 
@@ -151,7 +152,7 @@ static tri_status spawn_coordinator(tri_cluster *c, tri_error *err) {
   begin(&cmd, c, "trireme-coordinator", "coordinator");
   add(&cmd, "--listen", "tcp://127.0.0.1:0");
   add(&cmd, "--wire", tri_wire_name(c->options.wire));
-  add(&cmd, "--kv", c->options.kv_type == TRI_F32 ? "f32" : "f16");
+  add(&cmd, "--kv", tri_kv_name(c->options.kv_type));
   add_int(&cmd, "--min-workers", c->options.workers);
   add_int(&cmd, "--ctx", c->options.context);
   add_int(&cmd, "--slots", c->options.slots);

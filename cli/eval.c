@@ -22,7 +22,7 @@ static const tri_arg args[] = {
     {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "With --workers: rows between stages as int8, f16 or f32 (default int8).", 0, 0},
     {"threads", 't', TRI_ARG_INT, &threads, "N", "Threads, of each worker if there are (default: the cores that may be used).", 1,
      TRI_POOL_MAX_THREADS},
-    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
+    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
 };
 static const tri_args_spec spec = {
@@ -140,7 +140,7 @@ int tri_cli_eval(int argc, char **argv) {
   double seconds = 0;
   tri_status status = TRI_OK;
   if (!model_path || !text_path) status = tri_status_fail(&err, TRI_E_INVALID, "a model and a text are needed: -m FILE --text FILE");
-  if (status == TRI_OK) status = tri_cli_kv_type(kv_name, &in.kv, &err);
+  if (status == TRI_OK) status = tri_kv_parse(kv_name, &in.kv, &err);
   if (status == TRI_OK) status = tri_wire_parse(wire_name, &in.wire, &err);
   if (status == TRI_OK) status = evaluate(&e, &in, &seconds, &err);
   if (status == TRI_OK) report(&e, seconds);

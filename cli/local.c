@@ -17,7 +17,7 @@ static const tri_arg args[] = {
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context: prompt and answer together, in tokens (default: the model's).", 1, 1 << 20},
     TRI_SAMPLING_ARGS(sampling),
     {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default int8).", 0, 0},
-    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
+    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"memory", 0, TRI_ARG_SIZE, &memory, "SIZE", "Memory that each worker may use (default: no limit but the machine's).", 1 << 20, 1e15},
     {"special", 0, TRI_ARG_FLAG, &special, NULL, "Read tokens such as <|eot_id|> in the prompt as such.", 0, 0},
     {"no-bos", 0, TRI_ARG_FLAG, &no_bos, NULL, "Do not put the begin-of-text token before the prompt.", 0, 0},
@@ -87,7 +87,7 @@ static tri_status read_options(tri_cluster_options *o, tri_sampler_params *param
   *o = (tri_cluster_options){.model_path = model_path, .workers = (int)workers, .threads = (int)threads,
                              .context = (int)context, .memory = memory};
   tri_status status = tri_wire_parse(wire_name, &o->wire, err);
-  if (status == TRI_OK) status = tri_cli_kv_type(kv_name, &o->kv_type, err);
+  if (status == TRI_OK) status = tri_kv_parse(kv_name, &o->kv_type, err);
   if (status == TRI_OK) status = tri_sampling_resolve(&sampling, params, err);
   if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, prompt, err);
   return status;

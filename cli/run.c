@@ -16,7 +16,7 @@ static const tri_arg args[] = {
     {"threads", 't', TRI_ARG_INT, &threads, "N", "Threads (default: the cores that this process may use).", 1, TRI_POOL_MAX_THREADS},
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context: prompt and answer together, in tokens (default: the model's).", 1, 1 << 20},
     TRI_SAMPLING_ARGS(sampling),
-    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
+    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"special", 0, TRI_ARG_FLAG, &special, NULL, "Read tokens such as <|eot_id|> in the prompt as such.", 0, 0},
     {"no-bos", 0, TRI_ARG_FLAG, &no_bos, NULL, "Do not put the begin-of-text token before the prompt.", 0, 0},
     {"no-prompt", 0, TRI_ARG_FLAG, &no_prompt, NULL, "Print the answer only, not the prompt before it.", 0, 0},
@@ -44,7 +44,7 @@ typedef struct run {
 static tri_status prepare(run *r, tri_error *err) {
   tri_ftype kv;
   if (!model_path) return tri_status_fail(err, TRI_E_INVALID, "a model is needed: -m FILE");
-  tri_status status = tri_cli_kv_type(kv_name, &kv, err);
+  tri_status status = tri_kv_parse(kv_name, &kv, err);
   if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &r->params, err);
   if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &r->prompt, err);
   if (status != TRI_OK) return status;

@@ -7,6 +7,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/registry.h"
 #include "coordinator/scheduler.h"
+#include "engine/kv.h"
 
 static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *key_dir, *wire_name = "int8", *kv_name = "f16";
 static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5;
@@ -21,7 +22,7 @@ static const tri_arg args[] = {
     {"slots", 0, TRI_ARG_INT, &slots, "N", "Sequences in the pipeline at once (default 1).", 1, TRI_SCHEDULER_SLOTS},
     {"max-rows", 0, TRI_ARG_INT, &max_rows, "N", "Most rows in a step (default 256).", 1, TRI_MAX_ROWS},
     {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default int8).", 0, 0},
-    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16 or f32 (default f16).", 0, 0},
+    {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"lost-after", 0, TRI_ARG_INT, &lost_after, "SECONDS",
      "A worker that gives no sign of life for so long is lost (default 5; they give one a second).", 2, 3600},
     {"ready-fd", 0, TRI_ARG_INT, &ready_fd, "FD", "Write the endpoint to this descriptor, then a line once it serves.", 0, 1 << 20},
@@ -44,13 +45,14 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
   tri_wire wire;
   status = tri_wire_parse(wire_name, &wire, err);
   if (status != TRI_OK) return status;
-  bool f32 = strcmp(kv_name, "f32") == 0;
-  if (!f32 && strcmp(kv_name, "f16") != 0) return tri_status_fail(err, TRI_E_INVALID, "--kv %s: KV cache types are f16 and f32", kv_name);
+  tri_ftype kv_type;
+  status = tri_kv_parse(kv_name, &kv_type, err);
+  if (status != TRI_OK) return status;
   uint32_t expected = (uint32_t)expect.count;
   *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .key_dir = key_dir, .expect = expect.items,
                                   .n_expect = expected, .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
                                   .context = (uint32_t)context, .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire,
-                                  .kv_type = f32 ? TRI_F32 : TRI_F16, .lost_ms = lost_after * 1000, .ready_fd = (int)ready_fd};
+                                  .kv_type = kv_type, .lost_ms = lost_after * 1000, .ready_fd = (int)ready_fd};
   return TRI_OK;
 }
 

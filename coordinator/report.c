@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "coordinator/coordinator_impl.h"
+#include "engine/kv.h"
 
 /* A number without the noise of its last binary digits. */
 static json_t *number(double v, double step) { return json_real((double)(int64_t)(v / step + 0.5) * step); }
@@ -74,7 +75,7 @@ tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out
                            (json_int_t)c->jobs.ended_ok, "failed", (json_int_t)c->jobs.ended_failed);
   json_t *doc = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:I}", "version", TRIREME_VERSION, "epoch",
                           (int)c->pipeline.epoch, "state", state, "trouble", c->trouble, "wire", tri_wire_name(c->config->wire), "kv",
-                          c->config->kv_type == TRI_F32 ? "f32" : "f16", "uptime_s", (double)(now_ms - c->start_ms) / 1e3, "model",
+                          tri_kv_name(c->config->kv_type), "uptime_s", (double)(now_ms - c->start_ms) / 1e3, "model",
                           report_model(c), "workers", report_workers(c), "jobs", jobs, "prefill_tokens_per_s",
                           number(c->jobs.prefill_per_s, 1e-2), "decode_tokens_per_s", number(c->jobs.decode_per_s, 1e-2), "dropped",
                           (json_int_t)c->dropped);

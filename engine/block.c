@@ -72,9 +72,9 @@ static void project_qkv(const step *st) {
 /* Rotate q and k, and put k and v into the cache: items are the (row, head) pairs of all three. */
 static void rotate_and_store(const step *st) {
   tri_stage *s = st->s;
-  size_t hd = (size_t)s->shape.hd, heads = (size_t)s->shape.n_heads, kv_heads = (size_t)s->shape.n_kv, width = kv_heads * hd;
+  size_t hd = (size_t)s->shape.hd, heads = (size_t)s->shape.n_heads, kv_heads = (size_t)s->shape.n_kv;
   size_t k_at = blocks(&st->layer->linear[TRI_Q]) * TRI_BLOCK_ROWS, v_at = k_at + blocks(&st->layer->linear[TRI_K]) * TRI_BLOCK_ROWS;
-  size_t per_row = heads + 2 * kv_heads, first, last, element = tri_kv_element_bytes(s->kv);
+  size_t per_row = heads + 2 * kv_heads, first, last;
   tri_pool_split(st->n * per_row, st->thread, st->threads, &first, &last);
   for (size_t item = first; item < last; item++) {
     size_t r = item / per_row, h = item % per_row;
@@ -89,27 +89,8 @@ static void rotate_and_store(const step *st) {
     bool key = h < heads + kv_heads;
     float *vector = base + (key ? k_at : v_at) + g * hd;
     if (key) s->k->rope(vector, cosines, sines, 1, hd, s->shape.neox);
-    char *cache = key ? tri_kv_keys(s->kv, st->index, row->slot) : tri_kv_values(s->kv, st->index, row->slot);
-    s->k->from_f32(vector, tri_kv_type(s->kv), cache + ((size_t)row->pos * width + g * hd) * element, hd);
-  }
-}
-
-static void attend(const step *st) {
-  tri_stage *s = st->s;
-  size_t hd = (size_t)s->shape.hd, heads = (size_t)s->shape.n_heads, kv_heads = (size_t)s->shape.n_kv, width = kv_heads * hd;
-  size_t group = heads / kv_heads, element = tri_kv_element_bytes(s->kv), items = st->n * heads;
-  float *scores = (float *)s->scores.data + (size_t)st->thread * (size_t)s->spec.context, scale = 1.0f / sqrtf((float)hd);
-  /* later rows of a prompt cost more, so rows are dealt out in turn; the heads of a single row in contiguous parts */
-  size_t first = (size_t)st->thread, last = items, stride = (size_t)st->threads;
-  if (st->n < (size_t)st->threads) tri_pool_split(items, st->thread, st->threads, &first, &last), stride = 1;
-  for (size_t item = first; item < last; item += stride) {
-    /* dealt out head by head, so that neighbouring rows, which cost about the same, go to different threads */
-    size_t r = stride == 1 ? item / heads : item % st->n, h = stride == 1 ? item % heads : item / st->n;
-    const tri_row *row = &st->rows[r];
-    size_t offset = h / group * hd * element;
-    s->k->attention((float *)s->qkv.data + r * s->qkv_ld + h * hd, (char *)tri_kv_keys(s->kv, st->index, row->slot) + offset,
-                    (char *)tri_kv_values(s->kv, st->index, row->slot) + offset, tri_kv_type(s->kv), width, (size_t)row->pos + 1, hd, scale,
-                    scores, (float *)s->ctx.data + (r * heads + h) * hd);
+    char *cache = key ? tri_kv_keys(s->kv, st->index, row->slot, g) : tri_kv_values(s->kv, st->index, row->slot, g);
+    s->k->from_f32(vector, tri_kv_type(s->kv), cache + (size_t)row->pos * tri_kv_step(s->kv), hd);
   }
 }
 
@@ -149,7 +130,7 @@ void tri_block_run(tri_stage *s, int layer, const tri_row *rows, size_t n, float
   tri_pool_barrier(s->pool, thread);
   rotate_and_store(&st);
   tri_pool_barrier(s->pool, thread);
-  attend(&st);
+  tri_attend_run(s, layer, rows, n, thread, threads);
   tri_pool_barrier(s->pool, thread);
   quantise_rows(&st, s->ctx.data, width, width, l->norm[TRI_NORM_ATTN_SUB]);
   tri_pool_barrier(s->pool, thread);

@@ -6,21 +6,30 @@
 #include "base/status.h"
 #include "kernels/kernels.h"
 
-/* The keys and values of a stage's layers: for each layer and slot, K and V [context, width], width = n_kv * hd. All memory
- * is claimed at creation; pages become resident as positions are written. */
+/* The keys and values of a stage's layers: for each layer and slot, K and V [heads, context], each a vector of hd values of the
+ * cache's type (kernels.h): attention reads one head's positions as one stream. All memory is claimed at creation; pages become resident as positions are written. */
 
 typedef struct tri_kv tri_kv;
 
-TRI_MUST_CHECK tri_status tri_kv_create(tri_kv **out, int layers, int32_t slots, int32_t context, size_t width, tri_ftype type,
-                                        tri_error *err);
+/* What one position of one layer and slot holds. */
+typedef struct tri_kv_shape {
+  size_t heads, hd;
+  tri_ftype type; /* TRI_F32, TRI_F16 or TRI_INT8 */
+} tri_kv_shape;
+
+/* "f32", "f16", "int8"; NULL for a number that is no cache type. */
+const char *tri_kv_name(uint32_t type);
+TRI_MUST_CHECK tri_status tri_kv_parse(const char *name, tri_ftype *out, tri_error *err);
+
+TRI_MUST_CHECK tri_status tri_kv_create(tri_kv **out, int layers, int32_t slots, int32_t context, tri_kv_shape shape, tri_error *err);
 void tri_kv_destroy(tri_kv **kv);
 size_t tri_kv_held(const tri_kv *kv); /* bytes */
 /* SIZE_MAX: more than fits. */
-size_t tri_kv_bytes(int layers, int32_t slots, int32_t context, size_t width, tri_ftype type);
-/* Position 0 of a layer's slot. */
-void *tri_kv_keys(const tri_kv *kv, int layer, int32_t slot);
-void *tri_kv_values(const tri_kv *kv, int layer, int32_t slot);
+size_t tri_kv_bytes(int layers, int32_t slots, int32_t context, tri_kv_shape shape);
+/* A head's vector at position 0 of a layer's slot; the next position's stands tri_kv_step bytes further. */
+void *tri_kv_keys(const tri_kv *kv, int layer, int32_t slot, size_t head);
+void *tri_kv_values(const tri_kv *kv, int layer, int32_t slot, size_t head);
+size_t tri_kv_step(const tri_kv *kv);
 tri_ftype tri_kv_type(const tri_kv *kv);
-size_t tri_kv_element_bytes(const tri_kv *kv);
 
 #endif

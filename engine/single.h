@@ -11,7 +11,7 @@ typedef struct tri_single_options {
   int32_t context;   /* 0: the model's */
   int32_t slots;     /* 0: 1 */
   int32_t max_rows;  /* 0: 256 */
-  tri_ftype kv_type; /* TRI_F32 or TRI_F16 */
+  tri_ftype kv_type; /* TRI_F32, TRI_F16 or TRI_INT8 */
   void (*progress)(void *arg, uint64_t done, uint64_t total); /* may be NULL */
   void *progress_arg;
 } tri_single_options;

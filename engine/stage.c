@@ -96,6 +96,7 @@ static tri_status make_buffers(tri_stage *s, tri_error *err) {
     if (!b[i].data) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the stage's buffers (%s)", TRI_UNITS(sizes.bytes[i]));
   }
   s->qkv_ld = sizes.qkv_ld, s->ffn_ld = sizes.ffn_ld, s->d_ld = sizes.d_ld, s->norm_ld = sizes.norm_ld;
+  s->attend_ld = sizes.attend_ld;
   s->acts = (tri_acts){b[TRI_BUFFER_ACTS], b[TRI_BUFFER_SCALES].data, b[TRI_BUFFER_SUMS].data};
   s->qkv = b[TRI_BUFFER_QKV], s->ctx = b[TRI_BUFFER_CTX], s->gate = b[TRI_BUFFER_GATE], s->up = b[TRI_BUFFER_UP], s->y = b[TRI_BUFFER_Y];
   s->norm = b[TRI_BUFFER_NORM], s->scores = b[TRI_BUFFER_SCORES];
@@ -136,8 +137,7 @@ tri_status tri_stage_open(tri_stage **out, const tri_model *m, const tri_kernels
   s->model = m, s->k = k, s->pool = pool, s->spec = *spec, s->shape = *tri_model_shape(m);
   status = make_buffers(s, err);
   if (status == TRI_OK)
-    status = tri_kv_create(&s->kv, spec->last - spec->first, spec->slots, spec->context, (size_t)s->shape.n_kv * (size_t)s->shape.hd,
-                           spec->kv_type, err);
+    status = tri_kv_create(&s->kv, spec->last - spec->first, spec->slots, spec->context, tri_stage_kv_shape(&s->shape, spec->kv_type), err);
   if (status == TRI_OK) status = pack_layers(s, progress, arg, err);
   if (status == TRI_OK && spec->head) status = tri_head_open(s, err);
   if (status != TRI_OK) return tri_stage_close(&s), status;

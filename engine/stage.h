@@ -15,7 +15,7 @@ typedef struct tri_stage_spec {
   bool embed, head;
   int32_t slots, context; /* KV cache: this many sequences of at most this many positions */
   int32_t max_rows;       /* most rows in one run */
-  tri_ftype kv_type;      /* TRI_F32 or TRI_F16 */
+  tri_ftype kv_type;      /* TRI_F32, TRI_F16 or TRI_INT8 */
   const tri_tune *tune;   /* the form of each matrix; NULL: R16. Needed only while the stage opens */
 } tri_stage_spec;
 

@@ -36,8 +36,12 @@ typedef enum tri_buffer {
 /* ld: columns of a row, a multiple of TRI_BLOCK_ROWS */
 typedef struct tri_stage_sizes {
   size_t bytes[TRI_BUFFERS];
-  size_t qkv_ld, ffn_ld, d_ld, norm_ld;
+  size_t qkv_ld, ffn_ld, d_ld, norm_ld, attend_ld;
 } tri_stage_sizes;
+
+static inline tri_kv_shape tri_stage_kv_shape(const tri_shape *s, tri_ftype type) {
+  return (tri_kv_shape){(size_t)s->n_kv, (size_t)s->hd, type};
+}
 
 struct tri_stage {
   const tri_model *model;
@@ -59,9 +63,9 @@ struct tri_stage {
   tri_mem gate, up; /* float [max_rows, ffn_ld] */
   tri_mem y;     /* float [max_rows, d_ld]: o_proj's and down_proj's result */
   tri_mem norm;  /* float [threads, max(d, ffn, n_heads*hd)] */
-  tri_mem scores; /* float [threads, context] */
+  tri_mem scores; /* float [threads, attend_ld], attention's own */
   tri_mem logits; /* float [TRI_PANEL_ROWS, vocab_ld], Q8_0 and Q6_K heads only */
-  size_t qkv_ld, ffn_ld, d_ld, norm_ld, vocab_ld;
+  size_t qkv_ld, attend_ld, ffn_ld, d_ld, norm_ld, vocab_ld;
   void (*watch)(void *, int32_t, const float *, int32_t);
   void *watch_arg;
 };
@@ -80,6 +84,11 @@ void tri_stage_size(const tri_shape *shape, const tri_stage_spec *spec, int thre
 
 /* Run layer `layer` (index within the stage) on every thread of the pool: called inside tri_pool_run. Ends with a barrier. */
 void tri_block_run(tri_stage *s, int layer, const tri_row *rows, size_t n, float *hidden, int thread, int threads);
+
+/* Attention of the rows' queries over the cache, into ctx, on every thread; the caller's barrier follows. */
+void tri_attend_run(tri_stage *s, int layer, const tri_row *rows, size_t n, int thread, int threads);
+/* Floats of scratch that it takes for each thread. */
+size_t tri_attend_floats(const tri_shape *shape, size_t context);
 
 TRI_MUST_CHECK tri_status tri_head_open(tri_stage *s, tri_error *err);
 void tri_head_close(tri_stage *s);

@@ -14,7 +14,8 @@ void tri_stage_size(const tri_shape *shape, const tri_stage_spec *spec, int thre
   size_t q = (size_t)shape->n_heads * hd, kv = (size_t)shape->n_kv * hd, k_most = tri_round_up(most(most(d, ffn), q), TRI_K_ALIGN);
   size_t team = (size_t)threads, context = (size_t)spec->context;
   *out = (tri_stage_sizes){.qkv_ld = tri_round_up(q, TRI_BLOCK_ROWS) + 2 * tri_round_up(kv, TRI_BLOCK_ROWS),
-                           .ffn_ld = tri_round_up(ffn, TRI_BLOCK_ROWS), .d_ld = tri_round_up(d, TRI_BLOCK_ROWS), .norm_ld = k_most};
+                           .ffn_ld = tri_round_up(ffn, TRI_BLOCK_ROWS), .d_ld = tri_round_up(d, TRI_BLOCK_ROWS), .norm_ld = k_most,
+                           .attend_ld = tri_attend_floats(shape, context)};
   size_t *bytes = out->bytes;
   bytes[TRI_BUFFER_ACTS] = rows * k_most;
   bytes[TRI_BUFFER_SCALES] = rows * sizeof(float);
@@ -25,12 +26,12 @@ void tri_stage_size(const tri_shape *shape, const tri_stage_spec *spec, int thre
   bytes[TRI_BUFFER_UP] = rows * out->ffn_ld * sizeof(float);
   bytes[TRI_BUFFER_Y] = rows * out->d_ld * sizeof(float);
   bytes[TRI_BUFFER_NORM] = team * k_most * sizeof(float);
-  bytes[TRI_BUFFER_SCORES] = team * context * sizeof(float);
+  bytes[TRI_BUFFER_SCORES] = team * out->attend_ld * sizeof(float);
   bytes[TRI_BUFFER_COS] = bytes[TRI_BUFFER_SIN] = context * (hd / 2) * sizeof(float);
 }
 
 size_t tri_stage_kv_bytes(const tri_shape *shape, int32_t slots, int32_t context, tri_ftype kv_type) {
-  return tri_kv_bytes(1, slots, context, (size_t)shape->n_kv * (size_t)shape->hd, kv_type);
+  return tri_kv_bytes(1, slots, context, tri_stage_kv_shape(shape, kv_type));
 }
 
 /* One layer's: they are read in place. */

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* The float ops of kernels.h, written once. Included by one file per ISA, after float_vector.h and after it has
- * defined v_load_f16 and v_store_f16 (16 halves) and
- *   WIDE   v16 accumulators over a head's values in attention (no result depends on it)
+ * defined v_load_f16, v_store_f16 (16 halves) and v_load_int8 (16 int8, as floats).
  * Ragged ends are zero-filled to 16 lanes. Loops without v_ calls are element by element, where the compiler's own
  * vectorising can't change a bit. */
 
-INLINE size_t type_size(tri_ftype type) { return type == TRI_F32 ? 4 : 2; }
+INLINE size_t type_size(tri_ftype type) { return type == TRI_F32 ? 4 : type == TRI_INT8 ? 1 : 2; }
 
 INLINE v16 v_load_as(const void *x, tri_ftype type) {
+  if (type == TRI_INT8) return v_load_int8(x);
   return type == TRI_F32 ? v_load(x) : type == TRI_F16 ? v_load_f16(x) : v_load_bf16(x);
+}
+/* A vector's first element, and what the elements are multiples of. */
+INLINE const char *elements(const char *vector, tri_ftype type) { return type == TRI_INT8 ? vector + 4 : vector; }
+INLINE float unit_of(const char *vector, tri_ftype type) {
+  float unit = 1;
+  if (type == TRI_INT8) memcpy(&unit, vector, sizeof unit);
+  return unit;
 }
 INLINE v16 v_load_part_as(const void *x, tri_ftype type, size_t n) {
   char t[64] = {0};
@@ -19,29 +26,26 @@ INLINE v16 v_load_part_as(const void *x, tri_ftype type, size_t n) {
 /* One accumulator, one row at a time: a single ascending stream of weights is what the hardware prefetcher likes
  * best (several rows side by side were measured at half the speed), and 16 lanes keep up with memory. `type` is a
  * constant where this is inlined. */
-INLINE float dot_one(const char *w, tri_ftype type, size_t k, const float *x) {
+INLINE float dot_one(const char *vector, tri_ftype type, size_t k, const float *x) {
+  const char *w = elements(vector, type);
   v16 acc = v_set(0);
   size_t i = 0, bytes = type_size(type);
   for (; i + 16 <= k; i += 16) acc = v_add(acc, v_mul(v_load_as(w + i * bytes, type), v_load(x + i)));
   if (i < k) acc = v_add(acc, v_mul(v_load_part_as(w + i * bytes, type, k - i), v_load_part(x + i, k - i)));
-  return v_sum(acc);
+  return type == TRI_INT8 ? v_sum(acc) * unit_of(vector, type) : v_sum(acc);
 }
 
-INLINE void dot_all(const char *w, tri_ftype type, size_t m, size_t step, size_t k, const float *x, float *y) {
-  for (size_t r = 0; r < m; r++) y[r] = dot_one(w + r * step, type, k, x);
-}
-
-/* y[r] = dot(row r of w, x) for m rows that stand `step` bytes apart */
-static void dot_strided(const void *w, tri_ftype type, size_t m, size_t step, size_t k, const float *x, float *y) {
-  switch (type) {
-  case TRI_F32: dot_all(w, TRI_F32, m, step, k, x, y); break;
-  case TRI_F16: dot_all(w, TRI_F16, m, step, k, x, y); break;
-  case TRI_BF16: dot_all(w, TRI_BF16, m, step, k, x, y); break;
-  }
+INLINE void dot_all(const char *w, tri_ftype type, size_t m, size_t k, const float *x, float *y) {
+  for (size_t r = 0; r < m; r++) y[r] = dot_one(w + r * tri_ftype_bytes(type, k), type, k, x);
 }
 
 static void op_matvec(const void *w, tri_ftype type, size_t m, size_t k, const float *x, float *y) {
-  dot_strided(w, type, m, k * type_size(type), k, x, y);
+  switch (type) {
+  case TRI_F32: dot_all(w, TRI_F32, m, k, x, y); break;
+  case TRI_F16: dot_all(w, TRI_F16, m, k, x, y); break;
+  case TRI_BF16: dot_all(w, TRI_BF16, m, k, x, y); break;
+  case TRI_INT8: dot_all(w, TRI_INT8, m, k, x, y); break;
+  }
 }
 
 static float op_dot(const float *a, const float *b, size_t n) { return dot_one((const char *)a, TRI_F32, n, b); }
@@ -101,39 +105,7 @@ INLINE float sum_exp(const float *x, float top, float *e, size_t n) {
   return v_sum(sum);
 }
 
-/* out[0..16*wide) = sum over t, ascending, of p[t] * v[t * step ...]; the last 16 may be a part of `last` values */
-INLINE void weigh_block(const char *v, tri_ftype type, size_t wide, size_t last, size_t step, size_t n, const float *p,
-                        float *out) {
-  v16 acc[WIDE];
-  for (size_t i = 0; i < wide; i++) acc[i] = v_set(0);
-  for (size_t t = 0; t < n; t++, v += step) {
-    v16 weight = v_set(p[t]);
-    UNROLL for (size_t i = 0; i < wide; i++) {
-      const char *at = v + i * 16 * type_size(type);
-      v16 values = last < 16 ? v_load_part_as(at, type, last) : v_load_as(at, type);
-      acc[i] = v_add(acc[i], v_mul(weight, values));
-    }
-  }
-  for (size_t i = 0; i < wide; i++) v_store_part(out + i * 16, acc[i], last);
-}
-
-INLINE void weigh(const char *v, tri_ftype type, size_t step, size_t n, size_t hd, const float *p, float *out) {
-  size_t i = 0, bytes = type_size(type);
-  for (; i + 16 * WIDE <= hd; i += 16 * WIDE) weigh_block(v + i * bytes, type, WIDE, 16, step, n, p, out + i);
-  for (; i + 16 <= hd; i += 16) weigh_block(v + i * bytes, type, 1, 16, step, n, p, out + i);
-  if (i < hd) weigh_block(v + i * bytes, type, 1, hd - i, step, n, p, out + i);
-}
-
-static void op_attention(const float *q, const void *k, const void *v, tri_ftype type, size_t stride, size_t n,
-                         size_t hd, float scale, float *scores, float *out) {
-  size_t step = stride * type_size(type);
-  dot_strided(k, type, n, step, hd, q, scores);
-  for (size_t t = 0; t < n; t++) scores[t] *= scale;
-  float share = 1 / sum_exp(scores, largest(scores, n), scores, n);
-  for (size_t t = 0; t < n; t++) scores[t] *= share;
-  if (type == TRI_F32) weigh(v, TRI_F32, step, n, hd, scores, out);
-  else weigh(v, TRI_F16, step, n, hd, scores, out);
-}
+#include "kernels/float_attention.h"
 
 static void op_relu2_gate(float *restrict gate, const float *restrict up, size_t n) {
   for (size_t i = 0; i < n; i++) {
@@ -166,35 +138,6 @@ static void op_dequant(void *y, size_t n, int32_t sum, float s, float scale) {
     t = v_mul(v_div(t, by), times);
     if (here < 16) v_store_part((float *)y + i, t, here);
     else v_store((float *)y + i, t);
-  }
-}
-
-INLINE void convert_to_f32(const char *x, tri_ftype type, float *y, size_t n) {
-  size_t i = 0, bytes = type_size(type);
-  for (; i + 16 <= n; i += 16) v_store(y + i, v_load_as(x + i * bytes, type));
-  if (i < n) v_store_part(y + i, v_load_part_as(x + i * bytes, type, n - i), n - i);
-}
-
-static void op_to_f32(const void *x, tri_ftype type, float *y, size_t n) {
-  switch (type) {
-  case TRI_F32: memmove(y, x, n * sizeof *y); break;
-  case TRI_F16: convert_to_f32(x, TRI_F16, y, n); break;
-  case TRI_BF16: convert_to_f32(x, TRI_BF16, y, n); break;
-  }
-}
-
-static void op_from_f32(const float *x, tri_ftype type, void *y, size_t n) {
-  if (type == TRI_F32) {
-    memmove(y, x, n * sizeof *x);
-    return;
-  }
-  for (size_t i = 0; i < n; i += 16) {
-    size_t here = n - i < 16 ? n - i : 16;
-    v16 t = here < 16 ? v_load_part(x + i, here) : v_load(x + i);
-    char halves[32];
-    if (type == TRI_F16) v_store_f16(halves, t);
-    else v_store_bf16(halves, t);
-    memcpy((char *)y + i * 2, halves, here * 2);
   }
 }
 
@@ -270,21 +213,79 @@ static float op_quant_row(const float *x, size_t k, int8_t *q, size_t rows, int3
   return s;
 }
 
+/* Whole multiples of unit, -127 to 127. */
+INLINE v16 in_units(v16 t, float unit) {
+  if (unit == 0) return round_clamped(v_set(0), -127.0f); /* also a maximum so small that its 127th part is 0 */
+  return round_clamped(v_div(t, v_set(unit)), -127.0f);
+}
+
 static void op_quant_row_q8(const float *x, size_t k, int8_t *q, size_t rows, float *d) {
   for (size_t g = 0; g < k / TRI_Q8_BLOCK; g++) {
     const float *from = x + g * TRI_Q8_BLOCK;
     float step = absmax(from, TRI_Q8_BLOCK) / 127.0f;
     d[g] = step;
-    v16 by = v_set(step == 0 ? 1 : step), zero = v_set(0); /* also a maximum so small that its 127th part is 0 */
-    for (size_t i = 0; i < TRI_Q8_BLOCK; i += 16) {
-      v16 t = step == 0 ? zero : v_load(from + i);
-      place(round_clamped(v_div(t, by), -127.0f), q, g * TRI_Q8_BLOCK + i, rows);
-    }
+    for (size_t i = 0; i < TRI_Q8_BLOCK; i += 16) place(in_units(v_load(from + i), step), q, g * TRI_Q8_BLOCK + i, rows);
+  }
+}
+
+/* --- conversions --- */
+
+INLINE void convert_to_f32(const char *x, tri_ftype type, float *y, size_t n) {
+  size_t i = 0, bytes = type_size(type);
+  for (; i + 16 <= n; i += 16) v_store(y + i, v_load_as(x + i * bytes, type));
+  if (i < n) v_store_part(y + i, v_load_part_as(x + i * bytes, type, n - i), n - i);
+}
+
+static void from_int8(const char *vector, float *y, size_t n) {
+  v16 unit = v_set(unit_of(vector, TRI_INT8));
+  const char *x = elements(vector, TRI_INT8);
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) v_store(y + i, v_mul(v_load_int8(x + i), unit));
+  if (i < n) v_store_part(y + i, v_mul(v_load_part_as(x + i, TRI_INT8, n - i), unit), n - i);
+}
+
+static void to_int8(const float *x, char *vector, size_t n) {
+  float unit = absmax(x, n) / 127.0f;
+  int8_t bytes[16];
+  memcpy(vector, &unit, sizeof unit);
+  for (size_t i = 0; i < n; i += 16) {
+    size_t here = n - i < 16 ? n - i : 16;
+    place(in_units(here < 16 ? v_load_part(x + i, here) : v_load(x + i), unit), bytes, 0, 1);
+    memcpy(vector + 4 + i, bytes, tri_round_up(here, 4)); /* up to the padding */
+  }
+}
+
+static void op_to_f32(const void *x, tri_ftype type, float *y, size_t n) {
+  switch (type) {
+  case TRI_F32: memmove(y, x, n * sizeof *y); break;
+  case TRI_F16: convert_to_f32(x, TRI_F16, y, n); break;
+  case TRI_BF16: convert_to_f32(x, TRI_BF16, y, n); break;
+  case TRI_INT8: from_int8(x, y, n); break;
+  }
+}
+
+static void op_from_f32(const float *x, tri_ftype type, void *y, size_t n) {
+  if (type == TRI_F32) {
+    memmove(y, x, n * sizeof *x);
+    return;
+  }
+  if (type == TRI_INT8) {
+    to_int8(x, y, n);
+    return;
+  }
+  for (size_t i = 0; i < n; i += 16) {
+    size_t here = n - i < 16 ? n - i : 16;
+    v16 t = here < 16 ? v_load_part(x + i, here) : v_load(x + i);
+    char halves[32];
+    if (type == TRI_F16) v_store_f16(halves, t);
+    else v_store_bf16(halves, t);
+    memcpy((char *)y + i * 2, halves, here * 2);
   }
 }
 
 /* A table's float half. */
 #define FLOAT_OPS                                                                                                   \
   .quant_row = op_quant_row, .dequant = op_dequant, .quant_row_q8 = op_quant_row_q8, .matvec = op_matvec,           \
-  .dot = op_dot, .rmsnorm = op_rmsnorm, .rope = op_rope, .attention = op_attention, .relu2_gate = op_relu2_gate,    \
-  .silu_gate = op_silu_gate, .add = op_add, .to_f32 = op_to_f32, .from_f32 = op_from_f32, .logsumexp = op_logsumexp
+  .dot = op_dot, .rmsnorm = op_rmsnorm, .rope = op_rope, .attend = op_attend, .attend_merge = op_attend_merge,      \
+  .attend_end = op_attend_end, .relu2_gate = op_relu2_gate, .silu_gate = op_silu_gate, .add = op_add,               \
+  .to_f32 = op_to_f32, .from_f32 = op_from_f32, .logsumexp = op_logsumexp

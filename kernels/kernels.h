@@ -30,6 +30,7 @@ enum {
   TRI_PANEL_ROWS = 24, /* most rows in an activation panel */
   TRI_BLOCK_ROWS = 16, /* weight rows in a row block */
   TRI_K_ALIGN = 128,   /* kpad is a multiple of this */
+  TRI_ATTENTION_BLOCK = 256, /* positions */
   TRI_MAX_K = 1 << 18, /* keeps every int32 accumulator exact, codes scaled by 64 included (4096 * K < 2^31) */
   TRI_Q8_BLOCK = 32,   /* values per scale in Q8_0 */
   TRI_Q6_BLOCK = 256,  /* values per block in Q6_K */
@@ -47,8 +48,14 @@ typedef enum tri_isa {
   TRI_ISA_COUNT
 } tri_isa;
 
-/* An element type of float data that ops read in place from a model file. */
-typedef enum tri_ftype { TRI_F32, TRI_F16, TRI_BF16 } tri_ftype;
+/* A type of float data. TRI_INT8, in KV caches, is a type of vectors: a float32 scale, the largest size over 127, then
+ * int8 in multiples of it, padded to 4 bytes. */
+typedef enum tri_ftype { TRI_F32, TRI_F16, TRI_BF16, TRI_INT8 } tri_ftype;
+
+/* Bytes of a vector of n values. */
+static inline size_t tri_ftype_bytes(tri_ftype type, size_t n) {
+  return type == TRI_F32 ? 4 * n : type == TRI_INT8 ? 4 + (n + 3) / 4 * 4 : 2 * n;
+}
 
 static inline size_t tri_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
@@ -102,6 +109,15 @@ static inline size_t tri_q6_bytes(size_t m, size_t k) {
   return tri_round_up(m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS * (k / TRI_Q6_BLOCK) * TRI_Q6_BYTES;
 }
 
+/* One KV head and the query heads that share it. Position t's key is the vector of hd values at k + t * step bytes. */
+typedef struct tri_attention {
+  const void *k, *v;
+  tri_ftype type;
+  size_t step, hd, heads;
+  const float *q; /* [heads, hd] */
+  float scale;
+} tri_attention;
+
 typedef struct tri_kernels {
   tri_isa isa;
   const char *name;
@@ -145,7 +161,7 @@ typedef struct tri_kernels {
 
   /* --- float ops (float_body.h) --- */
 
-  /* y[i] = dot(w[i], x) for m rows of a row-major [m, k] matrix of type `type`, read in place (2-byte aligned). */
+  /* y[i] = dot(w[i], x) for m rows, vectors of type `type` one after another, read in place (2-byte aligned). */
   void (*matvec)(const void *w, tri_ftype type, size_t m, size_t k, const float *x, float *y);
   float (*dot)(const float *a, const float *b, size_t n);
   /* y = w * (x * (1 / sqrt(mean(x^2) + eps))); y may be x. */
@@ -153,17 +169,22 @@ typedef struct tri_kernels {
   /* Rotate `heads` vectors of hd floats in place by the position's table: cos and sin are [hd/2].
    * neox: pairs (i, i + hd/2); else adjacent pairs (2i, 2i+1). */
   void (*rope)(float *x, const float *cos, const float *sin, size_t heads, size_t hd, bool neox);
-  /* Causal attention of one query head over n >= 1 cached positions:
-   *   p = softmax(q . k_t * scale), out = sum_t p_t v_t.
-   * k and v point at position 0 of this KV head; consecutive positions are `stride` elements apart; type is
-   * TRI_F32 or TRI_F16. scores is scratch of n floats, 4-byte aligned. Positions are summed in ascending order. */
-  void (*attention)(const float *q, const void *k, const void *v, tri_ftype type, size_t stride, size_t n, size_t hd,
-                    float scale, float *scores, float *out);
+  /* Attention over positions [first, first + n) of one KV head, n <= TRI_ATTENTION_BLOCK, without the division:
+   * for each query head h, s_t = q_h . k_t * scale, top = max s_t, p_t = exp(s_t - top); part + h * (hd + 2) receives
+   * the hd sums of p_t v_t (positions in ascending order), top and the sum of p_t. scratch: heads *
+   * TRI_ATTENTION_BLOCK floats. */
+  void (*attend)(const tri_attention *a, size_t first, size_t n, float *scratch, float *part);
+  /* Add the part of further positions to a total of the same form (online softmax; Milakov and Gimelshein 2018). The
+   * bits depend on the order: take the blocks of TRI_ATTENTION_BLOCK positions in ascending order, from the first. */
+  void (*attend_merge)(float *total, const float *part, size_t heads, size_t hd);
+  /* out[h * hd + i] = total's sums / its sum of p_t */
+  void (*attend_end)(const float *total, size_t heads, size_t hd, float *out);
   /* gate[i] = max(gate[i], 0)^2 * up[i]  and  gate[i] = silu(gate[i]) * up[i], in place. */
   void (*relu2_gate)(float *gate, const float *up, size_t n);
   void (*silu_gate)(float *gate, const float *up, size_t n);
   void (*add)(float *x, const float *y, size_t n); /* x += y */
-  /* Convert n elements; round to nearest even. */
+  /* Convert n elements, of TRI_INT8 one vector; round to nearest even. A TRI_INT8 vector with a value that is not finite
+   * holds no useful numbers. */
   void (*to_f32)(const void *x, tri_ftype type, float *y, size_t n);
   void (*from_f32)(const float *x, tri_ftype type, void *y, size_t n);
   /* max and log(sum(exp(x - max))) + max */

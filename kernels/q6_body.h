@@ -37,15 +37,15 @@ typedef struct tile {
 /* One pair of groups: add to acc. part: which rows of the 16. */
 INLINE void one_pair(const tile *t, size_t pair, size_t part, size_t n, vf (*acc)[ROWS]) {
   vi sums[ROWS];
-  UNROLL for (size_t half = 0; half < 2; half++) {
+  UNROLL for (size_t r = 0; r < n; r++) sums[r] = (vi){0};
+  for (size_t half = 0; half < 2; half++) {
     size_t g = pair * 2 + half;
     vb u[4];
     unpack(t->w + TRI_Q6_CODES + g * TRI_Q6_LINES + part * WIDTH, u);
     vi scale = load_scales(t->w + TRI_Q6_SCALES + g * TRI_BLOCK_ROWS + part * (WIDTH / 4));
     UNROLL for (size_t r = 0; r < n; r++) {
-      vi s = products(u, t->q + half * TRI_Q6_GROUP * t->rows + 4 * r, 4 * t->rows,
-                      t->start[g * TRI_PANEL_ROWS + r], scale);
-      sums[r] = half ? sums[r] + s : s;
+      sums[r] += products(u, t->q + half * TRI_Q6_GROUP * t->rows + 4 * r, 4 * t->rows,
+                          t->start[g * TRI_PANEL_ROWS + r], scale);
     }
   }
   vf d;
@@ -71,9 +71,10 @@ INLINE void one_tile(tile t, size_t n, bool begin, float *y, size_t ldy) {
       memcpy(y + r * ldy + part * (WIDTH / 4), &acc[part][r], WIDTH);
 }
 
+/* counts beyond ROWS don't occur, and shall not be compiled */
 #define ROW_COUNT(n)                                                                                         \
   case n:                                                                                                    \
-    one_tile(t, n < ROWS ? n : ROWS, begin, y, ldy);                                                         \
+    if (n <= ROWS) one_tile(t, n <= ROWS ? n : 1, begin, y, ldy);                                            \
     break;
 
 /* All rows of the panel, t's pointers being at the first. */

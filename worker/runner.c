@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/units.h"
 #include "engine/need.h"
+#include "engine/kv.h"
 #include "proto/mailbox.h"
 #include "worker/finish.h"
 
@@ -67,7 +68,7 @@ static tri_status check_assign(const tri_runner *r, const tri_msg_assign *a, tri
     return tri_status_fail(err, TRI_E_INVALID, "assigned layers %u to %u with the wrong ends of the model", a->first, a->last);
   if (a->context > (uint32_t)shape->context)
     return tri_status_fail(err, TRI_E_INVALID, "assigned a context of %u, the model has %d", a->context, shape->context);
-  if (a->wire >= TRI_WIRE_COUNT || (a->kv_type != TRI_F32 && a->kv_type != TRI_F16))
+  if (a->wire >= TRI_WIRE_COUNT || !tri_kv_name(a->kv_type))
     return tri_status_fail(err, TRI_E_UNSUPPORTED, "assigned wire type %u and KV type %u, which this version lacks", a->wire, a->kv_type);
   return TRI_OK;
 }

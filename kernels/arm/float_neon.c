@@ -6,8 +6,6 @@
 #include <arm_neon.h>
 #include "kernels/arm/arm.h"
 
-enum { WIDE = 4 };
-
 INLINE v16 v_load_f16(const void *x) {
   v16 r;
   EACH_PART(i) {
@@ -26,6 +24,13 @@ INLINE void v_store_f16(void *y, v16 a) {
     float16x4_t h = vcvt_f16_f32(f);
     memcpy((char *)y + 8 * i, &h, sizeof h);
   }
+}
+
+INLINE v16 v_load_int8(const void *x) {
+  int8x16_t b = vld1q_s8(x);
+  int16x8_t low = vmovl_s8(vget_low_s8(b)), high = vmovl_s8(vget_high_s8(b));
+  return (v16){{(vf)vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), (vf)vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+                (vf)vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), (vf)vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
 }
 
 #include "kernels/float_body.h"

@@ -7,8 +7,6 @@
 #include "kernels/levels.h"
 #include "kernels/portable/portable.h"
 
-enum { WIDE = 4 };
-
 static inline v16 v_load_f16(const void *x) {
   float t[16];
   for (size_t i = 0; i < 16; i++) {
@@ -26,6 +24,12 @@ static inline void v_store_f16(void *y, v16 a) {
     uint16_t half = tri_f16_from_f32(t[i]);
     memcpy((char *)y + 2 * i, &half, 2);
   }
+}
+
+static inline v16 v_load_int8(const void *x) {
+  float t[16];
+  for (size_t i = 0; i < 16; i++) t[i] = ((const int8_t *)x)[i];
+  return v_load(t);
 }
 
 #include "kernels/float_body.h"

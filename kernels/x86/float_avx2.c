@@ -6,8 +6,6 @@
 #include <immintrin.h>
 #include "kernels/x86/x86.h"
 
-enum { WIDE = 4 };
-
 INLINE v16 v_load_f16(const void *x) {
   const __m128i *h = x;
   return (v16){{_mm256_cvtph_ps(_mm_loadu_si128(h)), _mm256_cvtph_ps(_mm_loadu_si128(h + 1))}};
@@ -17,6 +15,11 @@ INLINE void v_store_f16(void *y, v16 a) {
   __m128i *h = y;
   _mm_storeu_si128(h, _mm256_cvtps_ph(a.p[0], _MM_FROUND_TO_NEAREST_INT));
   _mm_storeu_si128(h + 1, _mm256_cvtps_ph(a.p[1], _MM_FROUND_TO_NEAREST_INT));
+}
+
+INLINE v16 v_load_int8(const void *x) {
+  __m128i b = _mm_loadu_si128(x);
+  return (v16){{_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))}};
 }
 
 #include "kernels/float_body.h"

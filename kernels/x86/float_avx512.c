@@ -6,13 +6,13 @@
 #include <immintrin.h>
 #include "kernels/x86/x86.h"
 
-enum { WIDE = 8 };
-
 INLINE v16 v_load_f16(const void *x) { return (v16){{_mm512_cvtph_ps(_mm256_loadu_si256(x))}}; }
 
 INLINE void v_store_f16(void *y, v16 a) {
   _mm256_storeu_si256(y, _mm512_cvtps_ph(a.p[0], _MM_FROUND_TO_NEAREST_INT));
 }
+
+INLINE v16 v_load_int8(const void *x) { return (v16){{_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(x)))}}; }
 
 #include "kernels/float_body.h"
 

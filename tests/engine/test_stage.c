@@ -123,7 +123,7 @@ static void bytes_are_known_beforehand(void **state) {
     tri_single s = open_single(threads, TRI_F16);
     for (int i = 0; i < 32; i++) {
       tri_stage_spec spec = {.first = i & 1, .last = i & 2 ? LAYERS : 1, .embed = !(i & 1), .head = i & 4, .slots = 1 + (i & 3),
-                             .context = 100 + 7 * i, .max_rows = 1 + 9 * i, .kv_type = i & 8 ? TRI_F32 : TRI_F16,
+                             .context = 100 + 7 * i, .max_rows = 1 + 9 * i, .kv_type = i & 8 ? TRI_INT8 : TRI_F16,
                              .tune = i & 16 ? &s.tune : NULL};
       tri_stage *stage;
       assert_ok(tri_stage_open(&stage, s.model, s.kernels, s.pool, &spec, NULL, NULL, &err), err);
@@ -131,6 +131,36 @@ static void bytes_are_known_beforehand(void **state) {
       tri_stage_close(&stage);
     }
     tri_single_close(&s);
+  }
+}
+
+/* Several blocks of positions, of each cache type: the bits don't depend on how many threads share them, nor on the rows in a
+ * step; and the loss of precision is the type's. */
+static void long_sequences_split_anywhere(void **state) {
+  (void)state;
+  enum { LONG = 300, ALONE = 6 };
+  static int32_t ids[LONG];
+  static float full[VOCAB], want[VOCAB], got[VOCAB];
+  static const struct {
+    tri_ftype type;
+    double most;
+  } types[] = {{TRI_F32, 0}, {TRI_F16, 0.05}, {TRI_INT8, 0.1}};
+  for (int i = 0; i < LONG; i++) ids[i] = tokens[i % TOKENS] ^ i / TOKENS;
+  for (size_t t = 0; t < 3; t++) {
+    tri_single s = open_single(1, types[t].type);
+    assert_ok(tri_single_feed(&s, 0, 0, ids, LONG, want, &err), err);
+    tri_single_close(&s);
+    if (t == 0) memcpy(full, want, sizeof want);
+    print_message("%zu: %.5f relative RMS from F32\n", t, relative_rms(want, full, VOCAB));
+    assert_true(relative_rms(want, full, VOCAB) <= types[t].most);
+    for (int threads = 2; threads <= 5; threads += 3) {
+      s = open_single(threads, types[t].type);
+      int at = LONG - ALONE;
+      assert_ok(tri_single_feed(&s, 1, 0, ids, (size_t)at, NULL, &err), err);
+      for (; at < LONG; at++) assert_ok(tri_single_feed(&s, 1, at, ids + at, 1, got, &err), err);
+      assert_memory_equal(got, want, sizeof want);
+      tri_single_close(&s);
+    }
   }
 }
 
@@ -151,6 +181,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(logits_and_layers_match_bitnet_cpp),
                                      cmocka_unit_test(a_row_depends_on_nothing_beside_it), cmocka_unit_test(sequences_share_a_step),
                                      cmocka_unit_test(cuts_change_nothing), cmocka_unit_test(bytes_are_known_beforehand),
+                                     cmocka_unit_test(long_sequences_split_anywhere),
                                      cmocka_unit_test(wild_rows_are_refused)};
   return cmocka_run_group_tests(tests, read_tokens, NULL);
 }

@@ -138,32 +138,85 @@ static void plain_attention(const float *q, const float *k, const float *v, size
   free(p);
 }
 
+/* As the engine does it: blocks merged in ascending order. */
+static void in_blocks(const tri_kernels *t, const tri_attention *a, size_t n, float *out) {
+  static float scratch[5 * TRI_ATTENTION_BLOCK], total[5 * 258], part[5 * 258];
+  for (size_t first = 0; first < n; first += TRI_ATTENTION_BLOCK) {
+    size_t here = n - first < TRI_ATTENTION_BLOCK ? n - first : TRI_ATTENTION_BLOCK;
+    t->attend(a, first, here, scratch, first ? part : total);
+    if (first) t->attend_merge(total, part, a->heads, a->hd);
+  }
+  t->attend_end(total, a->heads, a->hd, out);
+}
+
+/* Every level the same, near the plain computation over the cache's values, and a query head as if it were alone. */
 static void attention(void **state) {
   (void)state;
-  static const size_t dims[] = {1, 8, 16, 24, 64, 80, 100, 128, 192, 256}, lengths[] = {1, 2, 5, 16, 17, 100, 333};
-  enum { STRIDE = 300, LONGEST = 333 };
-  size_t total = STRIDE * LONGEST;
-  float *raw = bytes_alloc(total * 4), *kf = bytes_alloc(total * 4), *vf = bytes_alloc(total * 4);
-  void *k = bytes_alloc(total * 4), *v = bytes_alloc(total * 4);
-  for (int type = TRI_F32; type <= TRI_F16; type++) {
-    random_floats(&seed, raw, total, 0.3f), levels[0]->from_f32(raw, (tri_ftype)type, k, total);
-    random_floats(&seed, raw, total, 1), levels[0]->from_f32(raw, (tri_ftype)type, v, total);
-    levels[0]->to_f32(k, (tri_ftype)type, kf, total), levels[0]->to_f32(v, (tri_ftype)type, vf, total);
-    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
-      for (size_t j = 0; j < sizeof lengths / sizeof *lengths; j++) {
-        size_t hd = dims[i], n = lengths[j];
-        float q[256], scores[LONGEST], first[256], out[256], scale = 1 / sqrtf((float)hd);
-        double want[256];
-        random_floats(&seed, q, hd, 1);
-        for (int l = 0; l < level_count; l++) {
-          levels[l]->attention(q, k, v, (tri_ftype)type, STRIDE, n, hd, scale, scores, l ? out : first);
-          if (l) SAME(l, out, first, hd * 4, "attention, type %d, hd %zu, n %zu", type, hd, n);
-        }
-        plain_attention(q, kf, vf, STRIDE, n, hd, scale, want);
-        for (size_t e = 0; e < hd; e++) near(first[e], want[e], 1e-3, "attention", n);
+  static const size_t dims[] = {2, 8, 16, 24, 64, 80, 100, 128, 192, 256}, lengths[] = {1, 2, 5, 16, 17, 256, 257, 700};
+  enum { LONGEST = 700, KV_HEADS = 2 };
+  static const tri_ftype types[] = {TRI_F32, TRI_F16, TRI_INT8};
+  size_t total = KV_HEADS * 256 * LONGEST;
+  float *raw = bytes_alloc(256 * 4), *kf = bytes_alloc(total * 4), *vf = bytes_alloc(total * 4);
+  char *k = bytes_alloc(total * 5), *v = bytes_alloc(total * 5);
+  for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+    for (size_t type = 0; type < 3; type++) {
+      size_t hd = dims[i], bytes = tri_ftype_bytes(types[type], hd), heads = 1 + i % 5;
+      for (size_t t = 0; t < KV_HEADS * LONGEST; t++) {
+        random_floats(&seed, raw, hd, 0.3f), levels[0]->from_f32(raw, types[type], k + t * bytes, hd);
+        random_floats(&seed, raw, hd, 1), levels[0]->from_f32(raw, types[type], v + t * bytes, hd);
+        levels[0]->to_f32(k + t * bytes, types[type], kf + t * hd, hd);
+        levels[0]->to_f32(v + t * bytes, types[type], vf + t * hd, hd);
       }
-  }
+      for (size_t j = 0; j < sizeof lengths / sizeof *lengths; j += test_brief() && hd > 100 ? 3 : 1) {
+        size_t n = lengths[j];
+        float q[5 * 256], first[5 * 256], out[5 * 256];
+        double want[256];
+        random_floats(&seed, q, heads * hd, 1);
+        tri_attention a = {k + bytes, v + bytes, types[type], KV_HEADS * bytes, hd, heads, q, 1 / sqrtf((float)hd)};
+        for (int l = 0; l < level_count; l++) {
+          in_blocks(levels[l], &a, n, l ? out : first);
+          if (l) SAME(l, out, first, heads * hd * 4, "attention, type %zu, hd %zu, n %zu", type, hd, n);
+        }
+        for (a.heads = 1; a.q < q + heads * hd; a.q += hd) {
+          size_t head = (size_t)(a.q - q);
+          in_blocks(levels[0], &a, n, out);
+          assert_memory_equal(out, first + head, hd * 4);
+          plain_attention(a.q, kf + hd, vf + hd, KV_HEADS * hd, n, hd, a.scale, want);
+          for (size_t e = 0; e < hd; e++) near(first[head + e], want[e], 1e-3, "attention", n);
+        }
+      }
+    }
   free(raw), free(kf), free(vf), free(k), free(v);
+}
+
+/* The cache's int8: the formula, bit for bit, and what it stands for within half a unit. */
+static void int8_vectors(void **state) {
+  (void)state;
+  static float x[MOST], back[MOST], first[MOST];
+  static char vector[MOST + 16];
+  for (size_t s = 0; s < SIZES; s++) {
+    size_t n = sizes[s], bytes = tri_ftype_bytes(TRI_INT8, n);
+    float top = 0, unit;
+    random_floats(&seed, x, n, s % 3 ? 1 : 1e-44f);
+    for (size_t i = 0; i < n; i++) top = fmaxf(top, fabsf(x[i]));
+    for (int l = 0; l < level_count; l++) {
+      memset(vector, 0x55, sizeof vector);
+      levels[l]->from_f32(x, TRI_INT8, vector, n);
+      memcpy(&unit, vector, 4);
+      assert_true(unit == top / 127);
+      for (size_t i = 0; i < n; i++) {
+        float q = unit == 0 ? 0 : fmaxf(-127, fminf(127, nearbyintf(x[i] / unit)));
+        assert_int_equal((int8_t)vector[4 + i], (int)q);
+      }
+      for (size_t i = bytes; i < bytes + 8; i++) assert_int_equal(vector[i], 0x55);
+      levels[l]->to_f32(vector, TRI_INT8, back, n);
+      for (size_t i = 0; i < n; i++) assert_true(back[i] == (float)(int8_t)vector[4 + i] * unit);
+      float y;
+      levels[l]->matvec(vector, TRI_INT8, 1, n, x, &y);
+      if (l) SAME(l, &y, first, 4, "matvec of int8, n %zu", n);
+      else first[0] = y;
+    }
+  }
 }
 
 /* Conversions: all 65536 halves, and floats of every kind incl. ties, overflow, subnormals and NaN. */
@@ -295,7 +348,7 @@ int main(void) {
   seed = test_seed();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(products),    cmocka_unit_test(element_ops), cmocka_unit_test(rmsnorm),
-      cmocka_unit_test(rope),        cmocka_unit_test(attention),   cmocka_unit_test(conversions),
+      cmocka_unit_test(rope),        cmocka_unit_test(attention), cmocka_unit_test(int8_vectors),   cmocka_unit_test(conversions),
       cmocka_unit_test(logsumexp),   cmocka_unit_test(quant_row),   cmocka_unit_test(dequant),
       cmocka_unit_test(odd_values),
   };
