@@ -89,18 +89,7 @@ INLINE void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
   }
 }
 
-static void some_rows(const uint8_t *w, size_t chunks, const int8_t *panel, size_t rows, int32_t *y, size_t ldy) {
-  for (size_t r = 0; r < rows; r += GROUP) {
-    const int8_t *q = panel + 4 * r;
-    int32_t *out = y + r * ldy;
-    switch (rows - r) {
-    case 1: one_block(w, chunks, q, rows, 1, out, ldy); break;
-    case 2: one_block(w, chunks, q, rows, 2, out, ldy); break;
-    case 3: one_block(w, chunks, q, rows, 3, out, ldy); break;
-    default: one_block(w, chunks, q, rows, 4, out, ldy);
-    }
-  }
-}
+#include "kernels/i2s_groups.h"
 
 void tri_i2s_avx2_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
                        size_t block_last, int32_t *y, size_t ldy) {

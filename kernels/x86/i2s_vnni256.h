@@ -45,20 +45,11 @@ INLINE void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
     }
 }
 
+#include "kernels/i2s_groups.h"
+
 void GEMM(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first, size_t block_last,
           int32_t *y, size_t ldy) {
   size_t chunks = tri_round_up(k, TRI_K_ALIGN) / TRI_K_ALIGN;
-  for (size_t block = block_first; block < block_last; block++) {
-    const uint8_t *lines = w + block * chunks * LINES * LINE;
-    for (size_t r = 0; r < rows; r += GROUP) {
-      const int8_t *q = panel + 4 * r;
-      int32_t *out = y + r * ldy + block * TRI_BLOCK_ROWS;
-      switch (rows - r) {
-      case 1: one_block(lines, chunks, q, rows, 1, out, ldy); break;
-      case 2: one_block(lines, chunks, q, rows, 2, out, ldy); break;
-      case 3: one_block(lines, chunks, q, rows, 3, out, ldy); break;
-      default: one_block(lines, chunks, q, rows, 4, out, ldy);
-      }
-    }
-  }
+  for (size_t block = block_first; block < block_last; block++)
+    some_rows(w + block * chunks * LINES * LINE, chunks, panel, rows, y + block * TRI_BLOCK_ROWS, ldy);
 }
