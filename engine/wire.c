@@ -53,10 +53,12 @@ void tri_wire_encode(const tri_kernels *k, tri_wire wire, const float *x, size_t
 }
 
 void tri_wire_decode(const tri_kernels *k, tri_wire wire, const uint8_t *bytes, size_t rows, size_t d, float *x) {
-  if (wire == TRI_WIRE_F32) memcpy(x, bytes, rows * d * sizeof *x);
-  else if (wire == TRI_WIRE_F16) k->to_f32(bytes, TRI_F16, x, rows * d);
-  else
+  if (wire == TRI_WIRE_INT8) { /* finite by its scales */
     for (size_t r = 0; r < rows; r++) decode_int8(bytes + r * tri_wire_row_bytes(wire, d), d, x + r * d);
+    return;
+  }
+  if (wire == TRI_WIRE_F32) memcpy(x, bytes, rows * d * sizeof *x);
+  else k->to_f32(bytes, TRI_F16, x, rows * d);
   for (size_t i = 0; i < rows * d; i++)
     if (!isfinite(x[i])) x[i] = 0;
 }
