@@ -90,13 +90,12 @@ void tri_follow_summary(const tri_follow *f, FILE *out) {
 }
 
 json_t *tri_follow_json(const tri_follow *f) {
-  static const char *const reasons[] = {"length", "end", "stop", "cancelled", "failed"};
   const tri_msg_done *d = &f->done;
   if (f->detach) return json_pack("{s:I}", "job", (json_int_t)f->job);
   json_t *ids = json_array();
   for (size_t i = 0; i < f->ids.len; i++) json_array_append_new(ids, json_integer(f->ids.data[i]));
   return json_pack("{s:I, s:s%, s:o, s:s, s:i, s:i, s:f, s:f, s:f}", "job", (json_int_t)f->job, "text",
-                   f->text.data ? (char *)f->text.data : "", f->text.len, "ids", ids, "reason", reasons[d->reason], "prompt_tokens",
+                   f->text.data ? (char *)f->text.data : "", f->text.len, "ids", ids, "reason", tri_done_reason_name(d->reason), "prompt_tokens",
                    (int)d->prompt_tokens, "tokens", (int)d->tokens, "queued_ms", (double)d->queued_us / 1e3, "prefill_tokens_per_s",
                    tri_cli_prefill_rate(d->prompt_tokens, d->prefill_us), "decode_tokens_per_s",
                    tri_cli_decode_rate(d->tokens, d->decode_us));

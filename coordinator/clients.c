@@ -19,8 +19,7 @@ static tri_status send_to_client(coordinator *c, tri_job *job, const void *paylo
 }
 
 static void log_end(const tri_msg_done *d) {
-  static const char *const reasons[] = {"length", "end", "stop", "cancelled", "failed"};
-  TRI_INFO("job %llu: %s%s%s, %u prompt tokens in %.1f ms, %u tokens in %.1f ms", (unsigned long long)d->job, reasons[d->reason],
+  TRI_INFO("job %llu: %s%s%s, %u prompt tokens in %.1f ms, %u tokens in %.1f ms", (unsigned long long)d->job, tri_done_reason_name(d->reason),
            d->error[0] ? ": " : "", d->error, d->prompt_tokens, (double)d->prefill_us / 1e3, d->tokens, (double)d->decode_us / 1e3);
 }
 

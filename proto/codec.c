@@ -14,6 +14,11 @@
   X(DONE, done, Done) X(CANCEL, cancel, Cancel) X(STATUS_REQUEST, status_request, StatusRequest)             \
   X(STATUS, status, Status)
 
+const char *tri_done_reason_name(tri_done_reason reason) {
+  static const char *const names[TRI_DONE_COUNT] = {"length", "end", "stop", "cancelled", "failed"};
+  return reason < TRI_DONE_COUNT ? names[reason] : "unknown";
+}
+
 const char *tri_msg_kind_name(tri_msg_kind kind) {
   static const char *const names[] = {
 #define NAME(K, k, T) [TRI_MSG_##K] = #k,

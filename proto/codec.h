@@ -125,6 +125,7 @@ typedef struct tri_msg {
 } tri_msg;
 
 const char *tri_msg_kind_name(tri_msg_kind kind); /* "step" */
+const char *tri_done_reason_name(tri_done_reason reason); /* "length" */
 /* Append the envelope's bytes to *out. TRI_E_LIMIT naming the field if one breaks a limit (our own bug or a caller's). Texts
  * for people (refuse.text, fault.text, done.error) always pass: control characters in them become '?'. */
 TRI_MUST_CHECK tri_status tri_codec_encode(const tri_msg *m, tri_buf *out, tri_error *err);
