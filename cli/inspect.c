@@ -46,11 +46,6 @@ static json_t *scalar_of(uint32_t type, const uint8_t *p) {
   }
 }
 
-static size_t scalar_bytes(uint32_t type) {
-  static const uint8_t sizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-  return type < sizeof sizes ? sizes[type] : 0;
-}
-
 static json_t *value_of(const tri_gguf_kv *kv) {
   if (kv->type == TRI_GGUF_STRING) return string_of((const char *)kv->data, kv->bytes);
   if (kv->type != TRI_GGUF_ARRAY) {
@@ -59,7 +54,7 @@ static json_t *value_of(const tri_gguf_kv *kv) {
     return scalar_of(kv->type, padded);
   }
   json_t *first = json_array();
-  size_t pos = 0, size = scalar_bytes(kv->element_type);
+  size_t pos = 0, size = tri_gguf_scalar_bytes(kv->element_type);
   tri_str s;
   for (uint64_t i = 0; i < kv->count && i < SHOWN_ELEMENTS; i++) {
     if (kv->element_type == TRI_GGUF_STRING) {

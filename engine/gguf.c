@@ -99,8 +99,7 @@ static tri_str take_str(tri_cursor *c) {
   return p ? (tri_str){(const char *)p, (size_t)len} : (tri_str){"", 0};
 }
 
-/* Bytes of a scalar; 0 for strings, arrays and types that don't exist. */
-static size_t scalar_bytes(uint32_t type) {
+size_t tri_gguf_scalar_bytes(uint32_t type) {
   static const uint8_t sizes[] = {
       [TRI_GGUF_U8] = 1,  [TRI_GGUF_I8] = 1,  [TRI_GGUF_U16] = 2, [TRI_GGUF_I16] = 2,
       [TRI_GGUF_U32] = 4, [TRI_GGUF_I32] = 4, [TRI_GGUF_F32] = 4, [TRI_GGUF_BOOL] = 1,
@@ -116,7 +115,7 @@ static tri_status read_array(const tri_gguf *g, tri_cursor *c, tri_gguf_kv *kv, 
   if (kv->element_type == TRI_GGUF_ARRAY)
     return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: key %s is an array of arrays, which we don't read",
                            g->path, TRI_SHOW(kv->key));
-  size_t size = scalar_bytes(kv->element_type);
+  size_t size = tri_gguf_scalar_bytes(kv->element_type);
   if (!size && kv->element_type != TRI_GGUF_STRING)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: key %s: element type %u is unknown", g->path,
                            TRI_SHOW(kv->key), kv->element_type);
@@ -145,7 +144,7 @@ static tri_status read_kv(const tri_gguf *g, tri_cursor *c, tri_gguf_kv *kv, tri
     return tri_status_fail(err, TRI_E_FORMAT, "%s: a key of %zu bytes; 1 to %d expected", g->path,
                            kv->key.len, MAX_KEY);
   if (kv->type == TRI_GGUF_ARRAY) return read_array(g, c, kv, err);
-  size_t size = scalar_bytes(kv->type);
+  size_t size = tri_gguf_scalar_bytes(kv->type);
   if (kv->type == TRI_GGUF_STRING) {
     tri_str s = take_str(c);
     kv->data = (const uint8_t *)s.data, kv->bytes = s.len;

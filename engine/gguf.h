@@ -31,6 +31,9 @@ typedef enum tri_gguf_value_type {
   TRI_GGUF_STRING, TRI_GGUF_ARRAY, TRI_GGUF_U64, TRI_GGUF_I64, TRI_GGUF_F64,
 } tri_gguf_value_type;
 
+/* Bytes of a scalar value; 0 for strings, arrays and types that don't exist. */
+size_t tri_gguf_scalar_bytes(uint32_t type);
+
 /* A string inside the mapping: not NUL-terminated. */
 typedef struct tri_str {
   const char *data;
