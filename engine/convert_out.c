@@ -12,23 +12,23 @@ enum { QUANTIZATION_VERSION = 2 };
 /* --- the list of tensors --- */
 
 typedef struct part {
-  const char *name, *source; /* inside "blk.N." and "model.layers.N." */
+  const char *source; /* inside "model.layers.N." */
   bool norm, sub;            /* sub: only where the architecture has sub-norms */
   int which;                 /* tri_norm or tri_linear */
 } part;
 
 static const part parts[] = {
-    {"attn_norm", "input_layernorm", true, false, TRI_NORM_ATTN},
-    {"attn_q", "self_attn.q_proj", false, false, TRI_Q},
-    {"attn_k", "self_attn.k_proj", false, false, TRI_K},
-    {"attn_v", "self_attn.v_proj", false, false, TRI_V},
-    {"attn_sub_norm", "self_attn.attn_sub_norm", true, true, TRI_NORM_ATTN_SUB},
-    {"attn_output", "self_attn.o_proj", false, false, TRI_O},
-    {"ffn_norm", "post_attention_layernorm", true, false, TRI_NORM_FFN},
-    {"ffn_gate", "mlp.gate_proj", false, false, TRI_GATE},
-    {"ffn_up", "mlp.up_proj", false, false, TRI_UP},
-    {"ffn_sub_norm", "mlp.ffn_sub_norm", true, true, TRI_NORM_FFN_SUB},
-    {"ffn_down", "mlp.down_proj", false, false, TRI_DOWN},
+    {"input_layernorm", true, false, TRI_NORM_ATTN},
+    {"self_attn.q_proj", false, false, TRI_Q},
+    {"self_attn.k_proj", false, false, TRI_K},
+    {"self_attn.v_proj", false, false, TRI_V},
+    {"self_attn.attn_sub_norm", true, true, TRI_NORM_ATTN_SUB},
+    {"self_attn.o_proj", false, false, TRI_O},
+    {"post_attention_layernorm", true, false, TRI_NORM_FFN},
+    {"mlp.gate_proj", false, false, TRI_GATE},
+    {"mlp.up_proj", false, false, TRI_UP},
+    {"mlp.ffn_sub_norm", true, true, TRI_NORM_FFN_SUB},
+    {"mlp.down_proj", false, false, TRI_DOWN},
 };
 enum { PARTS = sizeof parts / sizeof *parts, SUB_PARTS = 2 };
 
@@ -48,11 +48,6 @@ static const part *part_at(const tri_shape *s, size_t nth) {
     if ((s->sub_norms || !parts[i].sub) && nth-- == 0) return &parts[i];
 }
 
-static uint64_t norm_size(const tri_shape *s, int which) {
-  if (which == TRI_NORM_ATTN_SUB) return (uint64_t)s->n_heads * (uint64_t)s->hd;
-  return (uint64_t)(which == TRI_NORM_FFN_SUB ? s->ffn : s->d);
-}
-
 static tri_convert_tensor outer_tensor(const tri_convert_out *c, size_t i) {
   static const char *const names[][2] = {{"token_embd.weight", "model.embed_tokens.weight"},
                                          {"output_norm.weight", "model.norm.weight"},
@@ -66,10 +61,11 @@ static tri_convert_tensor outer_tensor(const tri_convert_out *c, size_t i) {
 
 static tri_convert_tensor layer_tensor(const tri_convert_out *c, size_t layer, const part *p) {
   tri_convert_tensor t = {.vector = p->norm, .type = p->norm ? TRI_TYPE_F32 : c->options.linear_type, .m = 1};
-  snprintf(t.name, sizeof t.name, "blk.%zu.%s.weight", layer, p->name);
+  snprintf(t.name, sizeof t.name, "blk.%zu.%s.weight", layer,
+           p->norm ? tri_norm_name((tri_norm)p->which) : tri_linear_name((tri_linear)p->which));
   snprintf(t.source, sizeof t.source, "model.layers.%zu.%s.weight", layer, p->source);
   if (p->norm) {
-    t.k = norm_size(&c->shape, p->which);
+    t.k = tri_shape_norm(&c->shape, (tri_norm)p->which);
   } else {
     t.form = &c->forms[p->which];
     t.m = t.form->m, t.k = t.form->k;

@@ -41,7 +41,9 @@ void tri_shape_linear(const tri_shape *s, tri_linear which, size_t *m, size_t *k
   *m = shapes[which][0], *k = shapes[which][1];
 }
 
-static size_t norm_size(const tri_shape *s, tri_norm which) {
+const char *tri_norm_name(tri_norm which) { return norm_names[which]; }
+
+size_t tri_shape_norm(const tri_shape *s, tri_norm which) {
   if (which == TRI_NORM_ATTN_SUB) return (size_t)s->n_heads * (size_t)s->hd;
   return (size_t)(which == TRI_NORM_FFN_SUB ? s->ffn : s->d);
 }
@@ -155,7 +157,7 @@ static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
     bool sub = i == TRI_NORM_ATTN_SUB || i == TRI_NORM_FFN_SUB;
     if (sub && !s->sub_norms) continue;
     snprintf(name, sizeof name, "blk.%d.%s.weight", layer, norm_names[i]);
-    status = need_tensor(m, name, 1, norm_size(s, (tri_norm)i), TYPES(norm_types), &m->layers[layer].norm[i], err);
+    status = need_tensor(m, name, 1, tri_shape_norm(s, (tri_norm)i), TYPES(norm_types), &m->layers[layer].norm[i], err);
   }
   return status;
 }
@@ -232,18 +234,6 @@ void tri_model_id(const tri_model *m, uint8_t id[TRI_MODEL_ID_BYTES]) {
   crypto_generichash_update(&state, (const uint8_t *)header.data, header.len);
   crypto_generichash_update(&state, (const uint8_t *)&bytes, sizeof bytes);
   crypto_generichash_final(&state, id, TRI_MODEL_ID_BYTES);
-}
-
-size_t tri_model_layer_bytes(const tri_model *m) {
-  size_t total = 0;
-  for (int i = 0; i < TRI_LINEARS; i++) {
-    size_t rows, cols;
-    tri_shape_linear(&m->shape, (tri_linear)i, &rows, &cols);
-    total += tri_i2s_bytes(rows, cols);
-  }
-  for (int i = 0; i < TRI_NORMS; i++)
-    if (m->layers[0].norm[i]) total += norm_size(&m->shape, (tri_norm)i) * sizeof(float);
-  return total;
 }
 
 size_t tri_model_head_bytes(const tri_model *m) {

@@ -49,15 +49,17 @@ const tri_gguf_tensor *tri_model_head_norm(const tri_model *m); /* F32 [d] */
 /* Rows and columns of one linear of this shape. */
 void tri_shape_linear(const tri_shape *s, tri_linear which, size_t *m, size_t *k);
 const char *tri_linear_name(tri_linear which); /* "attn_q" */
+/* Values of one norm of this shape. */
+size_t tri_shape_norm(const tri_shape *s, tri_norm which);
+const char *tri_norm_name(tri_norm which); /* "attn_norm" */
 
 /* BLAKE2b-256 over the header (metadata and tensor table) and the file's size: two nodes that name the same id loaded the
  * same model by every description in the file. */
 enum { TRI_MODEL_ID_BYTES = 32 };
 void tri_model_id(const tri_model *m, uint8_t id[TRI_MODEL_ID_BYTES]);
 
-/* Bytes that a stage holds at run time, for planning: one layer's packed weights; the head's matrix (also read in place from
- * the file's mapping when it is of a float type). The embedding costs only the rows in use. */
-size_t tri_model_layer_bytes(const tri_model *m);
+/* Bytes of the head's matrix at run time (read in place from the file's mapping when it is of a float type). The embedding costs
+ * only the rows in use. */
 size_t tri_model_head_bytes(const tri_model *m);
 
 #endif

@@ -70,7 +70,7 @@ static tri_status pack_linear(tri_stage *s, const tri_ternary *from, tri_packed 
 static tri_status pack_layers(tri_stage *s, void (*progress)(void *, uint64_t, uint64_t), void *arg, tri_error *err) {
   int n = s->spec.last - s->spec.first;
   if (n && !(s->layers = calloc((size_t)n, sizeof *s->layers))) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  uint64_t total = (uint64_t)n * tri_model_layer_bytes(s->model), done = 0;
+  uint64_t total = (uint64_t)n * tri_stage_layer_weights(&s->shape, s->spec.tune), done = 0;
   for (int i = 0; i < n; i++) {
     const tri_layer_tensors *t = tri_model_layer(s->model, s->spec.first + i);
     for (int j = 0; j < TRI_LINEARS; j++) {

@@ -82,6 +82,9 @@ static inline size_t tri_panel_of(size_t rows, size_t row) {
 /* The buffers of a stage of this spec, on a pool of `threads`. (stage_size.c) */
 void tri_stage_size(const tri_shape *shape, const tri_stage_spec *spec, int threads, tri_stage_sizes *out);
 
+/* Bytes of one layer's weights in the forms that `tune` chose. (stage_size.c) */
+size_t tri_stage_layer_weights(const tri_shape *shape, const tri_tune *tune);
+
 /* Run layer `layer` (index within the stage) on every thread of the pool: called inside tri_pool_run. Ends with a barrier. */
 void tri_block_run(tri_stage *s, int layer, const tri_row *rows, size_t n, float *hidden, int thread, int threads);
 

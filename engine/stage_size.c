@@ -42,7 +42,7 @@ static size_t norm_bytes(const tri_model *m) {
   return total;
 }
 
-static size_t linear_bytes(const tri_shape *shape, const tri_tune *tune) {
+size_t tri_stage_layer_weights(const tri_shape *shape, const tri_tune *tune) {
   size_t total = 0;
   for (int i = 0; i < TRI_LINEARS; i++) {
     size_t rows, cols;
@@ -56,7 +56,7 @@ size_t tri_stage_need_bytes(const tri_model *m, const tri_stage_spec *spec, int 
   const tri_shape *shape = tri_model_shape(m);
   tri_stage_sizes sizes;
   tri_stage_size(shape, spec, threads, &sizes);
-  size_t layer = plus(linear_bytes(shape, spec->tune) + norm_bytes(m) + sizeof(tri_layer),
+  size_t layer = plus(tri_stage_layer_weights(shape, spec->tune) + norm_bytes(m) + sizeof(tri_layer),
                       tri_stage_kv_bytes(shape, spec->slots, spec->context, spec->kv_type));
   size_t total = times((size_t)(spec->last - spec->first), layer);
   for (int i = 0; i < TRI_BUFFERS; i++) total = plus(total, sizes.bytes[i]);
