@@ -55,8 +55,8 @@ void tri_head_embed(const tri_stage *s, int32_t token, float *x) {
     return;
   }
   if (t->type != TRI_TYPE_Q8_0) {
-    size_t row = d * (t->type == TRI_TYPE_F32 ? 4 : 2);
-    s->k->to_f32(t->data + (size_t)token * row, float_type(t->type), x, d);
+    tri_ftype type = float_type(t->type);
+    s->k->to_f32(t->data + (size_t)token * tri_ftype_bytes(type, d), type, x, d);
     return;
   }
   enum { BLOCK_BYTES = 2 + TRI_Q8_BLOCK };
@@ -83,12 +83,13 @@ static void float_fn(void *arg, int thread, int threads) {
   const head_step *st = arg;
   tri_stage *s = st->s;
   const tri_gguf_tensor *t = tri_model_head(s->model);
-  size_t vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d, element = t->type == TRI_TYPE_F32 ? 4 : 2, first, last;
+  size_t vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d, first, last;
+  tri_ftype type = float_type(t->type);
   tri_pool_split(vocab, thread, threads, &first, &last);
   for (size_t b = first; b < last; b += FLOAT_TILE_ROWS) {
     size_t rows = last - b < FLOAT_TILE_ROWS ? last - b : FLOAT_TILE_ROWS;
     for (size_t r = 0; r < st->n; r++)
-      s->k->matvec(t->data + b * d * element, float_type(t->type), rows, d, st->hidden + r * d, st->logits + r * vocab + b);
+      s->k->matvec(t->data + b * tri_ftype_bytes(type, d), type, rows, d, st->hidden + r * d, st->logits + r * vocab + b);
   }
 }
 

@@ -7,7 +7,8 @@
 #include "kernels/kernels.h"
 
 /* The keys and values of a stage's layers: for each layer and slot, K and V [heads, context], each a vector of hd values of the
- * cache's type (kernels.h): attention reads one head's positions as one stream. All memory is claimed at creation; pages become resident as positions are written. */
+ * cache's type (kernels.h): attention reads one head's positions as one stream. All memory is claimed at creation; pages become
+ * resident as positions are written. */
 
 typedef struct tri_kv tri_kv;
 
