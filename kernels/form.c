@@ -13,23 +13,11 @@ enum {
 
 /* --- codes of a few weights --- */
 
-/* n weights as digits around zero of base 3, the first one the highest */
-static int balanced(const int8_t *w, size_t n) {
-  int sum = 0;
-  for (size_t i = 0; i < n; i++) sum = 3 * sum + w[i];
-  return sum;
-}
-
 /* the weight `up` digits above the lowest of a balanced sum */
 static int8_t digit(int sum, size_t up) {
   int code = sum + 13; /* 111 in base 3: digits become 0 to 2 */
   for (; up; up--) code /= 3;
   return (int8_t)(code % 3 - 1);
-}
-
-static uint8_t t5_byte(const int8_t *w) {
-  int s = w[0] + 3 * w[4] + 9 * w[8] + 13, third = w[12] + 1, last = w[16] + 1, plain = third < 2 ? 21 : 22;
-  return (uint8_t)(21 * third + (s < plain ? 64 * last + s : 193 + 3 * (s - plain) + last));
 }
 
 static int8_t t5_trit(uint8_t byte, size_t p) {
@@ -38,38 +26,68 @@ static int8_t t5_trit(uint8_t byte, size_t p) {
   return p == 4 ? (int8_t)(last - 1) : p == 3 ? (int8_t)(third - 1) : digit(s - 13, p);
 }
 
-/* index: three codes, the lowest first, and a bit */
-static uint8_t t9_byte(const int8_t *w, unsigned bit) {
-  return (uint8_t)(w[0] + 3 * w[4] + 9 * w[8] + 13 + 27 * (int)bit + 64 * (w[12] + 1));
-}
-
-/* --- one group of columns of one row: w is its weights, padded; to is row 0's first byte of the group --- */
+/* --- one group of columns of a row block: row i's weights are at w + i * ld; to is the group's first byte --- */
 
 /* where row 0 has index n of a group */
 static size_t nibble_byte(size_t n) { return n / 8 * LINE + n % 4 * PART; }
 static unsigned nibble_shift(size_t n) { return n / 4 % 2 * 4; }
 
-static void pack_tl1(const int8_t *w, size_t i, uint8_t *to) {
-  for (size_t n = 0; n < INDICES; n++)
-    to[nibble_byte(n) + i] |= (uint8_t)((balanced(w + 2 * n, 2) + 4) << nibble_shift(n));
+/* The weights by columns, 16 rows each. */
+static void by_columns(const int8_t *w, size_t ld, size_t cols, int8_t to[][TRI_BLOCK_ROWS]) {
+  for (size_t i = 0; i < TRI_BLOCK_ROWS; i++)
+    for (size_t c = 0; c < cols; c++) to[c][i] = w[i * ld + c];
 }
 
-static void pack_tl2(const int8_t *w, size_t i, uint8_t *to) {
+static void pack_tl1(const int8_t *w, size_t ld, uint8_t *to) {
+  int8_t c[2 * INDICES][TRI_BLOCK_ROWS];
+  by_columns(w, ld, 2 * INDICES, c);
   for (size_t n = 0; n < INDICES; n++) {
-    int sum = balanced(w + 3 * n, 3);
-    to[nibble_byte(n) + i] |= (uint8_t)((sum < 0 ? -sum : sum) << nibble_shift(n));
-    to[4 * LINE + n % 4 * PART + i] |= (uint8_t)((sum < 0) << n / 4);
+    uint8_t *part = to + nibble_byte(n);
+    unsigned shift = nibble_shift(n);
+    for (size_t i = 0; i < PART; i++) part[i] |= (uint8_t)((3 * c[2 * n][i] + c[2 * n + 1][i] + 4) << shift);
   }
 }
 
-static void pack_t5(const int8_t *w, size_t i, uint8_t *to) {
-  for (size_t j = 0; j < 4; j++) to[4 * i + j] = t5_byte(w + j);
+static void pack_tl2(const int8_t *w, size_t ld, uint8_t *to) {
+  int8_t c[3 * INDICES][TRI_BLOCK_ROWS];
+  by_columns(w, ld, 3 * INDICES, c);
+  for (size_t n = 0; n < INDICES; n++) {
+    uint8_t *part = to + nibble_byte(n), *signs = to + 4 * LINE + n % 4 * PART;
+    unsigned shift = nibble_shift(n), up = (unsigned)(n / 4);
+    for (size_t i = 0; i < PART; i++) {
+      int sum = 9 * c[3 * n][i] + 3 * c[3 * n + 1][i] + c[3 * n + 2][i];
+      part[i] |= (uint8_t)((sum < 0 ? -sum : sum) << shift);
+      signs[i] |= (uint8_t)((sum < 0) << up);
+    }
+  }
 }
 
-static void pack_t9(const int8_t *w, size_t i, uint8_t *to) {
-  for (size_t j = 0; j < 4; j++) {
-    unsigned last = (unsigned)(w[32 + j] + 1);
-    to[4 * i + j] = t9_byte(w + j, last >> 1), to[LINE + 4 * i + j] = t9_byte(w + 16 + j, last & 1);
+/* The weights by fours of columns: 4 bytes a row. */
+static void by_fours(const int8_t *w, size_t ld, size_t fours, int8_t to[][LINE]) {
+  for (size_t i = 0; i < TRI_BLOCK_ROWS; i++)
+    for (size_t p = 0; p < fours; p++) memcpy(&to[p][4 * i], w + i * ld + 4 * p, 4);
+}
+
+static void pack_t5(const int8_t *w, size_t ld, uint8_t *to) {
+  int8_t c[5][LINE];
+  by_fours(w, ld, 5, c);
+  for (size_t i = 0; i < LINE; i++) {
+    int s = c[0][i] + 3 * c[1][i] + 9 * c[2][i] + 13, third = c[3][i] + 1, last = c[4][i] + 1, plain = third < 2 ? 21 : 22;
+    to[i] = (uint8_t)(21 * third + (s < plain ? 64 * last + s : 193 + 3 * (s - plain) + last));
+  }
+}
+
+/* A byte of T9: three codes, the lowest first, a bit, and a fourth code. */
+static uint8_t t9_byte(int8_t c[][LINE], size_t i, int bit) {
+  return (uint8_t)(c[0][i] + 3 * c[1][i] + 9 * c[2][i] + 13 + 27 * bit + 64 * (c[3][i] + 1));
+}
+
+static void pack_t9(const int8_t *w, size_t ld, uint8_t *to) {
+  int8_t c[9][LINE];
+  by_fours(w, ld, 9, c);
+  for (size_t i = 0; i < LINE; i++) {
+    int last = c[8][i] + 1;
+    to[i] = t9_byte(c, i, last >> 1), to[LINE + i] = t9_byte(c + 4, i, last & 1);
   }
 }
 
@@ -99,7 +117,7 @@ static int8_t t9_at(const uint8_t *from, size_t i, size_t c) {
 static const struct {
   const char *name;
   size_t cols, bytes; /* of a group */
-  void (*pack)(const int8_t *w, size_t i, uint8_t *to);
+  void (*pack)(const int8_t *w, size_t ld, uint8_t *to); /* into zeroed bytes */
   int8_t (*at)(const uint8_t *from, size_t i, size_t c);
 } forms[TRI_FORM_COUNT] = {
     [TRI_FORM_I2S] = {"i2s", TRI_K_ALIGN, 8 * LINE, NULL, NULL}, /* i2s.c packs it */
@@ -124,14 +142,17 @@ void tri_form_pack(tri_form form, const int8_t *trits, size_t rows, size_t k, ui
   }
   size_t cols = forms[form].cols;
   memset(block, 0, tri_form_bytes(form, TRI_BLOCK_ROWS, k));
-  for (size_t g = 0; g < groups(form, k); g++, block += forms[form].bytes)
-    for (size_t i = 0; i < TRI_BLOCK_ROWS; i++) {
-      size_t here = i >= rows ? 0 : k - g * cols < cols ? k - g * cols : cols;
-      int8_t padded[MOST_COLS] = {0};
-      const int8_t *w = here == cols ? trits + i * k + g * cols : padded;
-      if (here && here < cols) memcpy(padded, trits + i * k + g * cols, here);
-      forms[form].pack(w, i, block);
+  for (size_t g = 0; g < groups(form, k); g++, block += forms[form].bytes) {
+    const int8_t *w = trits + g * cols;
+    size_t here = k - g * cols < cols ? k - g * cols : cols;
+    if (rows == TRI_BLOCK_ROWS && here == cols) {
+      forms[form].pack(w, k, block);
+      continue;
     }
+    int8_t padded[TRI_BLOCK_ROWS * MOST_COLS] = {0};
+    for (size_t i = 0; i < rows; i++) memcpy(padded + i * cols, w + i * k, here);
+    forms[form].pack(padded, cols, block);
+  }
 }
 
 void tri_form_column(tri_form form, const uint8_t *block, size_t k, size_t col, int8_t *trits) {

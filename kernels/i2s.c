@@ -77,17 +77,22 @@ void tri_i2s_from_file(const uint8_t *codes, size_t m, size_t k, uint8_t *out, s
     }
 }
 
+/* 128 weights as one row's codes of a chunk. */
+static void chunk_codes(const int8_t *trits, uint8_t *row) {
+  for (size_t j = 0; j < ROW_BYTES; j++)
+    row[j] = (uint8_t)((trits[j] + 1) << 6 | (trits[32 + j] + 1) << 4 | (trits[64 + j] + 1) << 2 | (trits[96 + j] + 1));
+}
+
 void tri_i2s_from_trits(const int8_t *trits, size_t m, size_t k, uint8_t *out) {
   size_t chunks = tri_round_up(k, TRI_K_ALIGN) / TRI_K_ALIGN;
   memset(out, ALL_ZERO, tri_i2s_bytes(m, k));
   for (size_t r = 0; r < m; r++)
     for (size_t c = 0; c < chunks; c++) {
-      uint8_t row[ROW_BYTES] = {0};
-      for (size_t j = 0; j < TRI_K_ALIGN; j++) {
-        size_t col = c * TRI_K_ALIGN + j;
-        int code = col < k ? trits[r * k + col] + 1 : 1;
-        row[j % 32] |= (uint8_t)(code << (6 - 2 * (j / 32)));
-      }
+      uint8_t row[ROW_BYTES];
+      const int8_t *from = trits + r * k + c * TRI_K_ALIGN;
+      int8_t padded[TRI_K_ALIGN] = {0};
+      if (k - c * TRI_K_ALIGN < TRI_K_ALIGN) from = memcpy(padded, from, k - c * TRI_K_ALIGN);
+      chunk_codes(from, row);
       place_row(row, r % TRI_BLOCK_ROWS, out + (r / TRI_BLOCK_ROWS * chunks + c) * CHUNK_BYTES);
     }
 }
@@ -100,13 +105,13 @@ int tri_i2s_at(const uint8_t *w, size_t k, size_t row, size_t col) {
 }
 
 void tri_i2s_to_file(const int8_t *trits, size_t n, uint8_t *codes) {
-  memset(codes, 0, n / 4);
-  for (size_t e = 0; e < n; e++)
-    codes[e / 128 * 32 + e % 32] |= (uint8_t)((trits[e] + 1) << (6 - 2 * (e % 128 / 32)));
+  for (; n; n -= TRI_K_ALIGN, trits += TRI_K_ALIGN, codes += ROW_BYTES) chunk_codes(trits, codes);
 }
 
 void tri_i2s_trits(const uint8_t *codes, size_t n, int8_t *trits) {
-  for (size_t e = 0; e < n; e++) trits[e] = (int8_t)((int)file_code(codes, e) - 1);
+  for (; n >= TRI_K_ALIGN; n -= TRI_K_ALIGN, codes += ROW_BYTES)
+    for (unsigned part = 0; part < 4; part++, trits += ROW_BYTES)
+      for (size_t j = 0; j < ROW_BYTES; j++) trits[j] = (int8_t)((codes[j] >> (6 - 2 * part) & 3) - 1);
 }
 
 void tri_q8_from_file(const uint8_t *blocks, size_t m, size_t k, int8_t *q, float *d, size_t block_first,
