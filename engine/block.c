@@ -88,9 +88,12 @@ static void rotate_and_store(const step *st) {
     size_t g = (h - heads) % kv_heads;
     bool key = h < heads + kv_heads;
     float *vector = base + (key ? k_at : v_at) + g * hd;
-    if (key) s->k->rope(vector, cosines, sines, 1, hd, s->shape.neox);
-    char *cache = key ? tri_kv_keys(s->kv, st->index, row->slot, g) : tri_kv_values(s->kv, st->index, row->slot, g);
-    s->k->from_f32(vector, tri_kv_type(s->kv), cache + (size_t)row->pos * tri_kv_step(s->kv), hd);
+    if (key) {
+      s->k->rope(vector, cosines, sines, 1, hd, s->shape.neox);
+      tri_kv_put_key(s->kv, s->k, st->index, row->slot, g, row->pos, vector);
+    } else {
+      tri_kv_put_value(s->kv, s->k, st->index, row->slot, g, row->pos, vector);
+    }
   }
 }
 

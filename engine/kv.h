@@ -6,9 +6,8 @@
 #include "base/status.h"
 #include "kernels/kernels.h"
 
-/* The keys and values of a stage's layers: for each layer and slot, K and V [heads, context], each a vector of hd values of the
- * cache's type (kernels.h): attention reads one head's positions as one stream. All memory is claimed at creation; pages become
- * resident as positions are written. */
+/* The keys and values of a stage's layers: for each layer and slot, K and V of each head over the whole context, as attention reads
+ * them (tri_attention, kernels.h). All memory is claimed at creation; it becomes resident as positions are written. */
 
 typedef struct tri_kv tri_kv;
 
@@ -27,10 +26,12 @@ void tri_kv_destroy(tri_kv **kv);
 size_t tri_kv_held(const tri_kv *kv); /* bytes */
 /* SIZE_MAX: more than fits. */
 size_t tri_kv_bytes(int layers, int32_t slots, int32_t context, tri_kv_shape shape);
-/* A head's vector at position 0 of a layer's slot; the next position's stands tri_kv_step bytes further. */
+/* A head's keys and values from position 0 on, for tri_attention. */
 void *tri_kv_keys(const tri_kv *kv, int layer, int32_t slot, size_t head);
 void *tri_kv_values(const tri_kv *kv, int layer, int32_t slot, size_t head);
-size_t tri_kv_step(const tri_kv *kv);
+/* Keep the key, after its rotation, or the value of a position: hd floats. */
+void tri_kv_put_key(const tri_kv *kv, const tri_kernels *k, int layer, int32_t slot, size_t head, int32_t pos, const float *x);
+void tri_kv_put_value(const tri_kv *kv, const tri_kernels *k, int layer, int32_t slot, size_t head, int32_t pos, const float *x);
 tri_ftype tri_kv_type(const tri_kv *kv);
 
 #endif

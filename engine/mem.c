@@ -23,8 +23,16 @@ static char *map_huge(size_t bytes) {
 }
 
 tri_mem tri_mem_get(size_t bytes) {
-  char *p = bytes == 0 ? NULL : bytes < HUGE_PAGE ? map(bytes) : map_huge(bytes);
+  if (bytes < HUGE_PAGE) return tri_mem_get_sparse(bytes);
+  char *p = map_huge(bytes);
   return p ? (tri_mem){p, bytes} : (tri_mem){0};
+}
+
+tri_mem tri_mem_get_sparse(size_t bytes) {
+  char *p = bytes == 0 ? NULL : map(bytes);
+  if (!p) return (tri_mem){0};
+  madvise(p, bytes, MADV_NOHUGEPAGE); /* where huge pages are given unasked */
+  return (tri_mem){p, bytes};
 }
 
 void tri_mem_free(tri_mem *m) {

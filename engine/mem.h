@@ -14,6 +14,8 @@ typedef struct tri_mem {
 
 /* data is NULL when there is no memory; bytes == 0 gives an empty one, which is not a failure. */
 tri_mem tri_mem_get(size_t bytes);
+/* The same on small pages, for a buffer that is touched here and there: a huge page would be resident for its first byte. */
+tri_mem tri_mem_get_sparse(size_t bytes);
 void tri_mem_free(tri_mem *m);
 
 #endif

@@ -109,9 +109,9 @@ static tri_status read_shape(const tri_gguf *g, tri_shape *out, tri_error *err) 
   s.eps = get_float(&r, "attention.layer_norm_rms_epsilon", 1e-5f);
   s.rope_theta = get_float(&r, "rope.freq_base", 10000.0f);
   if (r.status != TRI_OK) return r.status;
-  if (s.n_heads % s.n_kv != 0 || s.hd < 2 || s.hd % 2 != 0)
-    return tri_status_fail(err, TRI_E_FORMAT, "%s: %d heads over %d KV heads of %d values do not fit together", tri_gguf_path(g), s.n_heads,
-                           s.n_kv, s.hd);
+  if (s.n_heads % s.n_kv != 0 || s.hd < 2 || s.hd % 2 != 0 || s.hd > TRI_MAX_HEAD_DIM)
+    return tri_status_fail(err, TRI_E_FORMAT, "%s: %d heads over %d KV heads of %d values do not fit together (values: even, at most %d)",
+                           tri_gguf_path(g), s.n_heads, s.n_kv, s.hd, TRI_MAX_HEAD_DIM);
   if (has_int(&r, "rope.dimension_count", &v) && v != (uint64_t)s.hd)
     return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: rotary embedding over %llu of %d values is not supported", tri_gguf_path(g),
                            (unsigned long long)v, s.hd);

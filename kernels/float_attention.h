@@ -1,109 +1,171 @@
 /* SPDX-License-Identifier: MIT */
-/* Attention of float_body.h. The query heads that share a KV head pass over its keys and values together. */
+/* Attention of float_body.h: queries of several rows and heads pass over a KV head's keys and values together, four at a time
+ * while there are four. What a query gets never depends on those beside it: a score is summed over the dimensions in ascending
+ * order, a sum of values over the positions in ascending order. */
 
-enum { HEADS = 4 }; /* query heads at a time: their accumulators should be registers */
+enum {
+  QUERIES = 4,
+  TILE = TRI_KV_TILE,
+  /* v16 sums at a time, for four queries and for one: they should be registers */
+  WIDE = TRI_LANES == 16 ? 4 : 1,
+  WIDE_ONE = TRI_LANES == 16 ? 8 : 4,
+};
 
-/* s[h * TRI_ATTENTION_BLOCK + t] for `heads` query heads from q on and n positions */
-INLINE void score(const tri_attention *a, tri_ftype type, const char *k, size_t n, const float *q,
-                  size_t heads, float *s) {
-  size_t size = type_size(type), hd = a->hd;
-  for (size_t t = 0; t < n; t++, k += a->step) {
-    const char *at = elements(k, type);
-    float unit = unit_of(k, type) * a->scale;
-    v16 acc[HEADS];
-    UNROLL for (size_t h = 0; h < heads; h++) acc[h] = v_set(0);
-    size_t i = 0;
-    for (; i + 16 <= hd; i += 16) {
-      v16 key = v_load_as(at + i * size, type);
-      UNROLL for (size_t h = 0; h < heads; h++) acc[h] = v_add(acc[h], v_mul(key, v_load(q + h * hd + i)));
+INLINE const float *query(const tri_attention *a, size_t j) { return a->q + j / a->heads * a->q_ld + j % a->heads * a->hd; }
+
+/* Positions that query j sees in this block, if the first row sees n. */
+INLINE size_t seen(const tri_attention *a, size_t j, size_t n) {
+  n += j / a->heads;
+  return n < TRI_ATTENTION_BLOCK ? n : TRI_ATTENTION_BLOCK;
+}
+
+INLINE const char *tile_elements(const char *tile, tri_ftype type) { return type == TRI_INT8 ? tile + 4 * TILE : tile; }
+
+/* --- scores --- */
+
+/* s[h * TRI_ATTENTION_BLOCK + i] for the queries j + h and 16 * tiles positions from the first of tile k on */
+INLINE void score_tiles(const tri_attention *a, tri_ftype type, const char *k, size_t j, size_t queries, size_t tiles, float *s) {
+  size_t size = type_size(type), bytes = TILE * tri_ftype_bytes(type, a->hd);
+  const float *q[QUERIES];
+  v16 sums[QUERIES][WIDE_ONE];
+  UNROLL for (size_t h = 0; h < queries; h++) {
+    q[h] = query(a, j + h);
+    UNROLL for (size_t t = 0; t < tiles; t++) sums[h][t] = v_set(0);
+  }
+  const char *at = tile_elements(k, type);
+  for (size_t i = 0; i < a->hd; i++, at += TILE * size) {
+    v16 keys[WIDE_ONE];
+    UNROLL for (size_t t = 0; t < tiles; t++) keys[t] = v_load_as(at + t * bytes, type);
+    UNROLL for (size_t h = 0; h < queries; h++) {
+      v16 value = v_set(q[h][i]);
+      UNROLL for (size_t t = 0; t < tiles; t++) sums[h][t] = v_add(sums[h][t], v_mul(keys[t], value));
     }
-    if (i < hd) {
-      v16 key = v_load_part_as(at + i * size, type, hd - i);
-      UNROLL for (size_t h = 0; h < heads; h++) acc[h] =
-          v_add(acc[h], v_mul(key, v_load_part(q + h * hd + i, hd - i)));
-    }
-    UNROLL for (size_t h = 0; h < heads; h++) s[h * TRI_ATTENTION_BLOCK + t] = v_sum(acc[h]) * unit;
+  }
+  UNROLL for (size_t t = 0; t < tiles; t++) {
+    v16 unit = v_set(a->scale);
+    if (type == TRI_INT8) unit = v_mul(unit, v_load((const float *)(const void *)(k + t * bytes)));
+    UNROLL for (size_t h = 0; h < queries; h++) v_store(s + h * TRI_ATTENTION_BLOCK + t * TILE, v_mul(sums[h][t], unit));
   }
 }
 
-/* Add `rows` weighted rows of 16 values (the last: `last`) to the sums of each head: p[h *
- * TRI_ATTENTION_BLOCK + t] times row t, in ascending order. */
-INLINE void weigh_part(const char *v, tri_ftype type, size_t step, size_t rows, size_t last, const float *p,
-                       size_t heads, float *sums, size_t ld) {
-  v16 values[4];
-  UNROLL for (size_t t = 0; t < rows; t++) values[t] =
-      last < 16 ? v_load_part_as(v + t * step, type, last) : v_load_as(v + t * step, type);
-  for (size_t h = 0; h < heads; h++) {
-    v16 acc = last < 16 ? v_load_part(sums + h * ld, last) : v_load(sums + h * ld);
-    UNROLL for (size_t t = 0; t < rows; t++) acc =
-        v_add(acc, v_mul(v_set(p[h * TRI_ATTENTION_BLOCK + t]), values[t]));
-    if (last < 16)
-      v_store_part(sums + h * ld, acc, last);
-    else
-      v_store(sums + h * ld, acc);
+/* Scores of all queries with at least n positions, by tiles: the last tile's other scores mean nothing. */
+INLINE void score(const tri_attention *a, tri_ftype type, const char *k, size_t n, float *s) {
+  enum { TILES = 4 }; /* pass through the level-1 cache while all queries pass over them */
+  size_t bytes = TILE * tri_ftype_bytes(type, a->hd), total = a->rows * a->heads, left = (n + TILE - 1) / TILE;
+  for (; left >= TILES; left -= TILES, k += TILES * bytes, s += TILES * TILE) {
+    size_t j = 0;
+    for (; j + QUERIES <= total; j += QUERIES)
+      for (size_t t = 0; t < TILES; t += WIDE)
+        score_tiles(a, type, k + t * bytes, j, QUERIES, WIDE, s + j * TRI_ATTENTION_BLOCK + t * TILE);
+    for (; j < total; j++) score_tiles(a, type, k, j, 1, TILES, s + j * TRI_ATTENTION_BLOCK);
+  }
+  for (; left; left--, k += bytes, s += TILE) {
+    size_t j = 0;
+    for (; j + QUERIES <= total; j += QUERIES) score_tiles(a, type, k, j, QUERIES, 1, s + j * TRI_ATTENTION_BLOCK);
+    for (; j < total; j++) score_tiles(a, type, k, j, 1, 1, s + j * TRI_ATTENTION_BLOCK);
   }
 }
 
-INLINE void weigh_rows(const tri_attention *a, tri_ftype type, const char *v, size_t rows, const float *p,
-                       float *part) {
-  size_t size = type_size(type), i = 0, ld = a->hd + 2;
-  const char *at = elements(v, type);
-  for (; i + 16 <= a->hd; i += 16)
-    weigh_part(at + i * size, type, a->step, rows, 16, p, a->heads, part + i, ld);
-  if (i < a->hd) weigh_part(at + i * size, type, a->step, rows, a->hd - i, p, a->heads, part + i, ld);
+/* --- values --- */
+
+/* Add position t, whose values are at `at`, to the sums of the queries, or only of those that see it. */
+INLINE void add_values(const char *at, tri_ftype type, const float *p, size_t t, size_t queries, size_t wide, const size_t *only,
+                       v16 sums[][WIDE_ONE]) {
+  v16 values[WIDE_ONE];
+  UNROLL for (size_t d = 0; d < wide; d++) values[d] = v_load_as(at + d * 16 * type_size(type), type);
+  UNROLL for (size_t h = 0; h < queries; h++) {
+    if (only && t >= only[h]) continue;
+    v16 weight = v_set(p[h * TRI_ATTENTION_BLOCK + t]);
+    UNROLL for (size_t d = 0; d < wide; d++) sums[h][d] = v_add(sums[h][d], v_mul(weight, values[d]));
+  }
 }
 
-/* Four rows at a time: sums are loaded and stored once for each four, and rows stream in from memory whole.
- */
-INLINE void weigh(const tri_attention *a, tri_ftype type, const char *v, size_t n, float *p, float *part) {
-  size_t t = 0;
+/* Sums of 16 * wide dimensions from i on, for the queries j + h: each over the positions that it sees. */
+INLINE void weigh_part(const tri_attention *a, tri_ftype type, const char *v, size_t n, const float *p, size_t j, size_t queries,
+                       size_t i, size_t wide, float *part) {
+  size_t step = tri_ftype_bytes(type, a->hd), ends[QUERIES], t = 0;
+  v16 sums[QUERIES][WIDE_ONE];
+  UNROLL for (size_t h = 0; h < queries; h++) {
+    ends[h] = seen(a, j + h, n);
+    UNROLL for (size_t d = 0; d < wide; d++) sums[h][d] = v_set(0);
+  }
+  const char *at = elements(v, type) + i * type_size(type);
+  for (; t < ends[0]; t++, at += step) add_values(at, type, p, t, queries, wide, NULL, sums);
+  for (; t < ends[queries - 1]; t++, at += step) add_values(at, type, p, t, queries, wide, ends, sums);
+  UNROLL for (size_t h = 0; h < queries; h++) {
+    float *to = part + h * (a->hd + 2) + i;
+    UNROLL for (size_t d = 0; d < wide; d++) {
+      if (i + d * 16 + 16 <= a->hd) v_store(to + d * 16, sums[h][d]);
+      else v_store_part(to + d * 16, sums[h][d], a->hd - i - d * 16);
+    }
+  }
+}
+
+INLINE void weigh(const tri_attention *a, tri_ftype type, const char *v, size_t n, const float *p, size_t j, size_t queries,
+                  size_t widest, float *part) {
+  size_t i = 0, end = tri_round_up(a->hd, 16);
+  if (widest >= 8) for (; i + 128 <= end; i += 128) weigh_part(a, type, v, n, p, j, queries, i, 8, part);
+  if (widest >= 4) for (; i + 64 <= end; i += 64) weigh_part(a, type, v, n, p, j, queries, i, 4, part);
+  if (widest >= 2) for (; i + 32 <= end; i += 32) weigh_part(a, type, v, n, p, j, queries, i, 2, part);
+  for (; i < end; i += 16) weigh_part(a, type, v, n, p, j, queries, i, 1, part);
+}
+
+/* The positions' weights in the softmax; those of int8 values times the values' units. */
+INLINE void soften(const tri_attention *a, tri_ftype type, const char *v, size_t n, float *s, float *part) {
+  float units[TRI_ATTENTION_BLOCK];
+  size_t step = tri_ftype_bytes(type, a->hd), total = a->rows * a->heads, hd = a->hd;
   if (type == TRI_INT8)
-    for (size_t h = 0; h < a->heads; h++)
-      for (size_t i = 0; i < n; i++) p[h * TRI_ATTENTION_BLOCK + i] *= unit_of(v + i * a->step, type);
-  for (; t + 4 <= n; t += 4) weigh_rows(a, type, v + t * a->step, 4, p + t, part);
-  for (; t < n; t++) weigh_rows(a, type, v + t * a->step, 1, p + t, part);
+    for (size_t t = 0; t < seen(a, total - 1, n); t++) units[t] = unit_of(v + t * step, type);
+  for (size_t j = 0; j < total; j++, s += TRI_ATTENTION_BLOCK, part += hd + 2) {
+    size_t here = seen(a, j, n);
+    part[hd] = largest(s, here);
+    part[hd + 1] = sum_exp(s, part[hd], s, here);
+    if (type == TRI_INT8)
+      for (size_t t = 0; t < here; t++) s[t] *= units[t];
+  }
 }
 
-INLINE void attend_as(const tri_attention *a, tri_ftype type, const char *k, const char *v, size_t n,
-                      float *s, float *part) {
-  size_t h = 0, hd = a->hd, ld = hd + 2;
-  for (; h + HEADS <= a->heads; h += HEADS)
-    score(a, type, k, n, a->q + h * hd, HEADS, s + h * TRI_ATTENTION_BLOCK);
-  for (; h < a->heads; h++) score(a, type, k, n, a->q + h * hd, 1, s + h * TRI_ATTENTION_BLOCK);
-  for (h = 0; h < a->heads; h++) {
-    float *p = s + h * TRI_ATTENTION_BLOCK, top = largest(p, n);
-    memset(part + h * ld, 0, hd * sizeof *part);
-    part[h * ld + hd] = top;
-    part[h * ld + hd + 1] = sum_exp(p, top, p, n);
-  }
-  weigh(a, type, v, n, s, part);
+INLINE void attend_as(const tri_attention *a, tri_ftype type, size_t first, size_t n, float *s, float *part) {
+  size_t bytes = tri_ftype_bytes(type, a->hd), total = a->rows * a->heads, ld = a->hd + 2, j = 0;
+  const char *k = (const char *)a->k + first * bytes, *v = (const char *)a->v + first * bytes;
+  score(a, type, k, seen(a, total - 1, n), s);
+  soften(a, type, v, n, s, part);
+  for (; j + QUERIES <= total; j += QUERIES) weigh(a, type, v, n, s + j * TRI_ATTENTION_BLOCK, j, QUERIES, WIDE, part + j * ld);
+  for (; j < total; j++) weigh(a, type, v, n, s + j * TRI_ATTENTION_BLOCK, j, 1, WIDE_ONE, part + j * ld);
 }
 
 static void op_attend(const tri_attention *a, size_t first, size_t n, float *scratch, float *part) {
-  const char *k = (const char *)a->k + first * a->step, *v = (const char *)a->v + first * a->step;
-  switch (a->type) {
-  case TRI_F32:
-    attend_as(a, TRI_F32, k, v, n, scratch, part);
-    break;
-  case TRI_F16:
-    attend_as(a, TRI_F16, k, v, n, scratch, part);
-    break;
-  case TRI_BF16:
-    attend_as(a, TRI_BF16, k, v, n, scratch, part);
-    break;
-  case TRI_INT8:
-    attend_as(a, TRI_INT8, k, v, n, scratch, part);
-    break;
-  }
+  if (a->type == TRI_F32) attend_as(a, TRI_F32, first, n, scratch, part);
+  else if (a->type == TRI_F16) attend_as(a, TRI_F16, first, n, scratch, part);
+  else attend_as(a, TRI_INT8, first, n, scratch, part);
 }
+
+/* --- the cache's keys --- */
+
+INLINE void put_elements(const char *from, char *to, size_t size, size_t hd) {
+  for (size_t i = 0; i < hd; i++) memcpy(to + i * TILE * size, from + i * size, size);
+}
+
+static void op_put_key(const float *x, tri_ftype type, void *keys, size_t pos, size_t hd) {
+  char vector[4 * TRI_MAX_HEAD_DIM + 4], *tile = (char *)keys + pos / TILE * TILE * tri_ftype_bytes(type, hd);
+  size_t lane = pos % TILE;
+  op_from_f32(x, type, vector, hd);
+  if (type == TRI_INT8) memcpy(tile + 4 * lane, vector, 4);
+  const char *from = elements(vector, type);
+  if (type == TRI_F32) put_elements(from, tile + 4 * lane, 4, hd);
+  else if (type == TRI_F16) put_elements(from, tile + 2 * lane, 2, hd);
+  else put_elements(from, tile + 4 * TILE + lane, 1, hd);
+}
+
+/* --- parts --- */
 
 static float exp_one(float x) {
   vf t = exp_part(x - (vf){0});
   return t[0];
 }
 
-static void op_attend_merge(float *restrict total, const float *restrict part, size_t heads, size_t hd) {
-  for (size_t h = 0; h < heads; h++, total += hd + 2, part += hd + 2) {
+static void op_attend_merge(float *restrict total, const float *restrict part, size_t queries, size_t hd) {
+  for (size_t h = 0; h < queries; h++, total += hd + 2, part += hd + 2) {
     float top = total[hd] > part[hd] ? total[hd] : part[hd], old = exp_one(total[hd] - top),
           new = exp_one(part[hd] - top);
     for (size_t i = 0; i < hd; i++) total[i] = total[i] * old + part[i] * new;
@@ -112,8 +174,8 @@ static void op_attend_merge(float *restrict total, const float *restrict part, s
   }
 }
 
-static void op_attend_end(const float *total, size_t heads, size_t hd, float *out) {
-  for (size_t h = 0; h < heads; h++, total += hd + 2, out += hd) {
+static void op_attend_end(const float *total, size_t queries, size_t hd, float *out) {
+  for (size_t h = 0; h < queries; h++, total += hd + 2, out += hd) {
     float share = 1 / total[hd + 1];
     for (size_t i = 0; i < hd; i++) out[i] = total[i] * share;
   }

@@ -105,8 +105,6 @@ INLINE float sum_exp(const float *x, float top, float *e, size_t n) {
   return v_sum(sum);
 }
 
-#include "kernels/float_attention.h"
-
 static void op_relu2_gate(float *restrict gate, const float *restrict up, size_t n) {
   for (size_t i = 0; i < n; i++) {
     float g = gate[i] > 0 ? gate[i] : 0;
@@ -283,9 +281,11 @@ static void op_from_f32(const float *x, tri_ftype type, void *y, size_t n) {
   }
 }
 
+#include "kernels/float_attention.h"
+
 /* A table's float half. */
 #define FLOAT_OPS                                                                                                   \
   .quant_row = op_quant_row, .dequant = op_dequant, .quant_row_q8 = op_quant_row_q8, .matvec = op_matvec,           \
   .dot = op_dot, .rmsnorm = op_rmsnorm, .rope = op_rope, .attend = op_attend, .attend_merge = op_attend_merge,      \
-  .attend_end = op_attend_end, .relu2_gate = op_relu2_gate, .silu_gate = op_silu_gate, .add = op_add,               \
+  .attend_end = op_attend_end, .put_key = op_put_key, .relu2_gate = op_relu2_gate, .silu_gate = op_silu_gate, .add = op_add,               \
   .to_f32 = op_to_f32, .from_f32 = op_from_f32, .logsumexp = op_logsumexp

@@ -138,55 +138,85 @@ static void plain_attention(const float *q, const float *k, const float *v, size
   free(p);
 }
 
-/* As the engine does it: blocks merged in ascending order. */
+enum { LONGEST = 700, MOST_DIM = 256, MOST_QUERIES = 15 };
+
+/* As the engine does it, for rows that end in the same block: blocks merged in ascending order. n: positions of the first row. */
 static void in_blocks(const tri_kernels *t, const tri_attention *a, size_t n, float *out) {
-  static float scratch[5 * TRI_ATTENTION_BLOCK], total[5 * 258], part[5 * 258];
+  static float scratch[MOST_QUERIES * TRI_ATTENTION_BLOCK], total[MOST_QUERIES * (MOST_DIM + 2)], part[MOST_QUERIES * (MOST_DIM + 2)];
+  size_t queries = a->rows * a->heads;
   for (size_t first = 0; first < n; first += TRI_ATTENTION_BLOCK) {
     size_t here = n - first < TRI_ATTENTION_BLOCK ? n - first : TRI_ATTENTION_BLOCK;
     t->attend(a, first, here, scratch, first ? part : total);
-    if (first) t->attend_merge(total, part, a->heads, a->hd);
+    if (first) t->attend_merge(total, part, queries, a->hd);
   }
-  t->attend_end(total, a->heads, a->hd, out);
+  t->attend_end(total, queries, a->hd, out);
 }
 
-/* Every level the same, near the plain computation over the cache's values, and a query head as if it were alone. */
+/* A head's cache of LONGEST positions, and the numbers that it holds. */
+typedef struct cache {
+  char *k, *v;
+  float *kf, *vf;
+} cache;
+
+static void fill(const cache *c, const tri_kernels *t, tri_ftype type, size_t hd) {
+  float raw[MOST_DIM];
+  char vector[4 * MOST_DIM + 4];
+  size_t bytes = tri_ftype_bytes(type, hd);
+  for (size_t pos = 0; pos < LONGEST; pos++) {
+    random_floats(&seed, raw, hd, 0.3f);
+    t->put_key(raw, type, c->k, pos, hd);
+    t->from_f32(raw, type, vector, hd), t->to_f32(vector, type, c->kf + pos * hd, hd);
+    random_floats(&seed, raw, hd, 1);
+    t->from_f32(raw, type, c->v + pos * bytes, hd), t->to_f32(c->v + pos * bytes, type, c->vf + pos * hd, hd);
+  }
+}
+
+/* What lies behind the positions in use is never looked at: fill it with what would show. */
+static void spoil(const cache *c, tri_ftype type, size_t hd, size_t from) {
+  float bad[MOST_DIM];
+  for (size_t i = 0; i < hd; i++) bad[i] = NAN;
+  for (size_t pos = from; pos < LONGEST; pos++) {
+    levels[0]->put_key(bad, type, c->k, pos, hd);
+    levels[0]->from_f32(bad, type, c->v + pos * tri_ftype_bytes(type, hd), hd);
+  }
+}
+
+/* Every level the same, near the plain computation over the cache's values, and each query as if it were alone. */
 static void attention(void **state) {
   (void)state;
-  static const size_t dims[] = {2, 8, 16, 24, 64, 80, 100, 128, 192, 256}, lengths[] = {1, 2, 5, 16, 17, 256, 257, 700};
-  enum { LONGEST = 700, KV_HEADS = 2 };
+  static const size_t dims[] = {2, 8, 16, 24, 64, 80, 100, 128, 192, 256}, lengths[] = {600, 510, 257, 254, 256, 61, 17, 16, 5, 2, 1};
   static const tri_ftype types[] = {TRI_F32, TRI_F16, TRI_INT8};
-  size_t total = KV_HEADS * 256 * LONGEST;
-  float *raw = bytes_alloc(256 * 4), *kf = bytes_alloc(total * 4), *vf = bytes_alloc(total * 4);
-  char *k = bytes_alloc(total * 5), *v = bytes_alloc(total * 5);
+  size_t total = MOST_DIM * (LONGEST + TRI_KV_TILE);
+  const cache c = {bytes_alloc(total * 5), bytes_alloc(total * 5), bytes_alloc(total * 4), bytes_alloc(total * 4)};
   for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
     for (size_t type = 0; type < 3; type++) {
-      size_t hd = dims[i], bytes = tri_ftype_bytes(types[type], hd), heads = 1 + i % 5;
-      for (size_t t = 0; t < KV_HEADS * LONGEST; t++) {
-        random_floats(&seed, raw, hd, 0.3f), levels[0]->from_f32(raw, types[type], k + t * bytes, hd);
-        random_floats(&seed, raw, hd, 1), levels[0]->from_f32(raw, types[type], v + t * bytes, hd);
-        levels[0]->to_f32(k + t * bytes, types[type], kf + t * hd, hd);
-        levels[0]->to_f32(v + t * bytes, types[type], vf + t * hd, hd);
-      }
+      size_t hd = dims[i], heads = 1 + i % 5, most = MOST_QUERIES / heads;
       for (size_t j = 0; j < sizeof lengths / sizeof *lengths; j += test_brief() && hd > 100 ? 3 : 1) {
-        size_t n = lengths[j];
-        float q[5 * 256], first[5 * 256], out[5 * 256];
-        double want[256];
-        random_floats(&seed, q, heads * hd, 1);
-        tri_attention a = {k + bytes, v + bytes, types[type], KV_HEADS * bytes, hd, heads, q, 1 / sqrtf((float)hd)};
+        size_t n = lengths[j], in_block = TRI_ATTENTION_BLOCK - (n - 1) % TRI_ATTENTION_BLOCK, rows = most < in_block ? most : in_block;
+        if (j % 2) rows = 1 + rows / 2;
+        size_t q_ld = heads * hd + 3;
+        float q[MOST_QUERIES * (MOST_DIM + 3)], first[MOST_QUERIES * MOST_DIM], out[MOST_QUERIES * MOST_DIM];
+        double want[MOST_DIM];
+        random_floats(&seed, q, rows * q_ld, 1);
+        fill(&c, levels[0], types[type], hd);
+        spoil(&c, types[type], hd, n + rows - 1);
+        const tri_attention a = {c.k, c.v, types[type], hd, heads, rows, q, q_ld, 1 / sqrtf((float)hd)};
         for (int l = 0; l < level_count; l++) {
           in_blocks(levels[l], &a, n, l ? out : first);
-          if (l) SAME(l, out, first, heads * hd * 4, "attention, type %zu, hd %zu, n %zu", type, hd, n);
+          if (l) SAME(l, out, first, rows * heads * hd * 4, "attention, type %zu, hd %zu, n %zu, rows %zu", type, hd, n, rows);
         }
-        for (a.heads = 1; a.q < q + heads * hd; a.q += hd) {
-          size_t head = (size_t)(a.q - q);
-          in_blocks(levels[0], &a, n, out);
-          assert_memory_equal(out, first + head, hd * 4);
-          plain_attention(a.q, kf + hd, vf + hd, KV_HEADS * hd, n, hd, a.scale, want);
-          for (size_t e = 0; e < hd; e++) near(first[head + e], want[e], 1e-3, "attention", n);
-        }
+        for (size_t r = 0; r < rows; r++)
+          for (size_t h = 0; h < heads; h++) {
+            const float *got = first + (r * heads + h) * hd;
+            const tri_attention one = {c.k, c.v, types[type], hd, 1, 1, q + r * q_ld + h * hd, q_ld, a.scale};
+            in_blocks(levels[0], &one, n + r, out);
+            assert_memory_equal(out, got, hd * 4);
+            plain_attention(one.q, c.kf, c.vf, hd, n + r, hd, a.scale, want);
+            for (size_t e = 0; e < hd; e++) near(got[e], want[e], 1e-3, "attention", n + r);
+          }
       }
     }
-  free(raw), free(kf), free(vf), free(k), free(v);
+  free(c.k), free(c.v), free(c.kf), free(c.vf);
 }
 
 /* The cache's int8: the formula, bit for bit, and what it stands for within half a unit. */
