@@ -29,6 +29,7 @@ INLINE void few_rows(const uint8_t *w, size_t units, const int8_t *q, const int8
   for (size_t g = 0; g < units; g++) {
     decoded unit = decode(w + g * UNIT);
     const int8_t *here = g + 1 < units ? q + g * POSITIONS * 4 * n : tail;
+    if (n > 1) UNROLL for (size_t line = 0; line < UNIT; line += 64) _mm_prefetch((const char *)w + g * UNIT + AHEAD + line, _MM_HINT_T0);
     UNROLL for (size_t p = 0; p < POSITIONS; p++) {
       __m512i codes = _mm512_and_si512(unit.at[p], _mm512_set1_epi8((char)(3 << place(p))));
       size_t a = apart ? p : place(p) / 2;

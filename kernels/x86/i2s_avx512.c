@@ -11,7 +11,7 @@ enum {
   LINES = 8, /* lines in a chunk */
   FEW = 4,   /* with so few rows, shifting the codes down costs more than it saves */
   MANY = 16, /* most rows in one pass */
-  AHEAD = 3072,
+  AHEAD = 4096,
 };
 
 /* The four activation bytes that belong to shift position p of line g in chunk c. q points at the row's first four bytes in
@@ -31,6 +31,7 @@ INLINE void few_rows(const uint8_t *w, size_t chunks, const int8_t *panel, size_
   for (size_t c = 0; c < chunks; c++, w += LINES * LINE) {
     UNROLL for (size_t g = 0; g < LINES; g++) {
       __m512i line = _mm512_load_si512(w + g * LINE);
+      if (rows > 2) _mm_prefetch((const char *)w + g * LINE + AHEAD, _MM_HINT_T0);
       UNROLL for (size_t p = 0; p < 4; p++) {
         __m512i codes = _mm512_and_si512(line, mask[p]);
         UNROLL for (size_t r = 0; r < rows; r++)
@@ -81,8 +82,8 @@ static void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
   }
 }
 
-/* Row blocks go one by one: a single ascending stream is what the hardware prefetcher likes best. With few rows,
- * when memory is the limit, software prefetch only disturbs it (measured); with many it hides what is left. More than
+/* Row blocks go one by one: a single ascending stream is what the hardware prefetcher likes best. With one or two rows,
+ * when memory is the limit, software prefetch only disturbs it (measured); with more it hides what is left. More than
  * MANY rows take two passes over a block: the second finds it in cache, and both keep their accumulators in registers
  * where 24 would spill. */
 void tri_i2s_avx512_gemm(const uint8_t *w, size_t k, const int8_t *panel, size_t rows, size_t block_first,
