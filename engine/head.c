@@ -88,8 +88,7 @@ static void float_fn(void *arg, int thread, int threads) {
   tri_pool_split(vocab, thread, threads, &first, &last);
   for (size_t b = first; b < last; b += FLOAT_TILE_ROWS) {
     size_t rows = last - b < FLOAT_TILE_ROWS ? last - b : FLOAT_TILE_ROWS;
-    for (size_t r = 0; r < st->n; r++)
-      s->k->matvec(t->data + b * tri_ftype_bytes(type, d), type, rows, d, st->hidden + r * d, st->logits + r * vocab + b);
+    s->k->matmul(t->data + b * tri_ftype_bytes(type, d), type, rows, d, st->hidden, st->n, st->logits + b, vocab);
   }
 }
 

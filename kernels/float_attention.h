@@ -6,7 +6,8 @@
 enum {
   QUERIES = 4,
   TILE = TRI_KV_TILE,
-  /* v16 sums at a time, for four queries and for one: they should be registers */
+  AHEAD = 4096, /* bytes: a block's keys and values are too short for the hardware prefetcher */
+  /* v16 at a time for four queries, and values' for one: their sums should be registers */
   WIDE = TRI_LANES == 16 ? 4 : 1,
   WIDE_ONE = TRI_LANES == 16 ? 8 : 4,
 };
@@ -25,17 +26,21 @@ INLINE const char *tile_elements(const char *tile, tri_ftype type) { return type
 
 /* s[h * TRI_ATTENTION_BLOCK + i] for the queries j + h and 16 * tiles positions from the first of tile k on */
 INLINE void score_tiles(const tri_attention *a, tri_ftype type, const char *k, size_t j, size_t queries, size_t tiles, float *s) {
-  size_t size = type_size(type), bytes = TILE * tri_ftype_bytes(type, a->hd);
+  const size_t line = TILE * type_size(type), bytes = TILE * tri_ftype_bytes(type, a->hd);
   const float *q[QUERIES];
-  v16 sums[QUERIES][WIDE_ONE];
+  const char *at[WIDE];
+  v16 sums[QUERIES][WIDE];
+  UNROLL for (size_t t = 0; t < tiles; t++) at[t] = tile_elements(k + t * bytes, type);
   UNROLL for (size_t h = 0; h < queries; h++) {
     q[h] = query(a, j + h);
     UNROLL for (size_t t = 0; t < tiles; t++) sums[h][t] = v_set(0);
   }
-  const char *at = tile_elements(k, type);
-  for (size_t i = 0; i < a->hd; i++, at += TILE * size) {
-    v16 keys[WIDE_ONE];
-    UNROLL for (size_t t = 0; t < tiles; t++) keys[t] = v_load_as(at + t * bytes, type);
+  for (size_t i = 0; i < a->hd; i++) {
+    v16 keys[WIDE];
+    UNROLL for (size_t t = 0; t < tiles; t++) {
+      keys[t] = v_load_as(at[t] + i * line, type);
+      __builtin_prefetch(at[t] + i * line + AHEAD);
+    }
     UNROLL for (size_t h = 0; h < queries; h++) {
       v16 value = v_set(q[h][i]);
       UNROLL for (size_t t = 0; t < tiles; t++) sums[h][t] = v_add(sums[h][t], v_mul(keys[t], value));
@@ -50,19 +55,18 @@ INLINE void score_tiles(const tri_attention *a, tri_ftype type, const char *k, s
 
 /* Scores of all queries with at least n positions, by tiles: the last tile's other scores mean nothing. */
 INLINE void score(const tri_attention *a, tri_ftype type, const char *k, size_t n, float *s) {
-  enum { TILES = 4 }; /* pass through the level-1 cache while all queries pass over them */
-  size_t bytes = TILE * tri_ftype_bytes(type, a->hd), total = a->rows * a->heads, left = (n + TILE - 1) / TILE;
-  for (; left >= TILES; left -= TILES, k += TILES * bytes, s += TILES * TILE) {
-    size_t j = 0;
-    for (; j + QUERIES <= total; j += QUERIES)
-      for (size_t t = 0; t < TILES; t += WIDE)
-        score_tiles(a, type, k + t * bytes, j, QUERIES, WIDE, s + j * TRI_ATTENTION_BLOCK + t * TILE);
-    for (; j < total; j++) score_tiles(a, type, k, j, 1, TILES, s + j * TRI_ATTENTION_BLOCK);
-  }
-  for (; left; left--, k += bytes, s += TILE) {
-    size_t j = 0;
-    for (; j + QUERIES <= total; j += QUERIES) score_tiles(a, type, k, j, QUERIES, 1, s + j * TRI_ATTENTION_BLOCK);
-    for (; j < total; j++) score_tiles(a, type, k, j, 1, 1, s + j * TRI_ATTENTION_BLOCK);
+  enum { TILES = 4 }; /* stay in the level-1 cache while all queries pass over them */
+  size_t bytes = TILE * tri_ftype_bytes(type, a->hd), total = a->rows * a->heads, tiles = (n + TILE - 1) / TILE;
+  for (size_t t = 0; t < tiles; t += TILES, k += TILES * bytes, s += TILES * TILE) {
+    size_t here = tiles - t < TILES ? tiles - t : TILES, j = 0;
+    for (; j + QUERIES <= total; j += QUERIES) {
+      float *to = s + j * TRI_ATTENTION_BLOCK;
+      size_t u = 0;
+      for (; u + WIDE <= here; u += WIDE) score_tiles(a, type, k + u * bytes, j, QUERIES, WIDE, to + u * TILE);
+      for (; u < here; u++) score_tiles(a, type, k + u * bytes, j, QUERIES, 1, to + u * TILE);
+    }
+    for (; j < total; j++) /* one by one: a lone query waits for memory, and a single stream comes fastest */
+      for (size_t u = 0; u < here; u++) score_tiles(a, type, k + u * bytes, j, 1, 1, s + j * TRI_ATTENTION_BLOCK + u * TILE);
   }
 }
 
@@ -72,7 +76,10 @@ INLINE void score(const tri_attention *a, tri_ftype type, const char *k, size_t 
 INLINE void add_values(const char *at, tri_ftype type, const float *p, size_t t, size_t queries, size_t wide, const size_t *only,
                        v16 sums[][WIDE_ONE]) {
   v16 values[WIDE_ONE];
-  UNROLL for (size_t d = 0; d < wide; d++) values[d] = v_load_as(at + d * 16 * type_size(type), type);
+  UNROLL for (size_t d = 0; d < wide; d++) {
+    values[d] = v_load_as(at + d * 16 * type_size(type), type);
+    __builtin_prefetch(at + d * 16 * type_size(type) + AHEAD);
+  }
   UNROLL for (size_t h = 0; h < queries; h++) {
     if (only && t >= only[h]) continue;
     v16 weight = v_set(p[h * TRI_ATTENTION_BLOCK + t]);

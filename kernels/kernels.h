@@ -170,8 +170,9 @@ typedef struct tri_kernels {
 
   /* --- float ops (float_body.h) --- */
 
-  /* y[i] = dot(w[i], x) for m rows, vectors of type `type` one after another, read in place (2-byte aligned). */
-  void (*matvec)(const void *w, tri_ftype type, size_t m, size_t k, const float *x, float *y);
+  /* y[r * ldy + i] = dot(w[i], x[r]) for m rows of weights of a float type, one after another, read in place (2-byte aligned),
+   * and x [rows, k]. */
+  void (*matmul)(const void *w, tri_ftype type, size_t m, size_t k, const float *x, size_t rows, float *y, size_t ldy);
   float (*dot)(const float *a, const float *b, size_t n);
   /* y = w * (x * (1 / sqrt(mean(x^2) + eps))); y may be x. */
   void (*rmsnorm)(const float *x, const float *w, float eps, float *y, size_t n);
