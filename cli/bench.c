@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include "base/clock.h"
 
-static const char *model_path, *prompts = "128,512", *thread_list = "1", *kv_name = "f16";
+static const char *model_path, *prompts = "128,512", *thread_list = "1", *batch_list, *kv_name = "f16";
 static int64_t decode_tokens = 32, depth, repeats = 3;
 static bool as_json, kernels_only;
 static const tri_arg args[] = {
@@ -14,6 +14,7 @@ static const tri_arg args[] = {
     {"prompt", 'p', TRI_ARG_STRING, &prompts, "N,N", "Prompt lengths for prefill (default 128,512).", 0, 0},
     {"predict", 'n', TRI_ARG_INT, &decode_tokens, "N", "Tokens for decode (default 32).", 1, 1 << 16},
     {"depth", 0, TRI_ARG_INT, &depth, "N", "Tokens in the cache before those of decode (default 0).", 0, 1 << 20},
+    {"batch", 'b', TRI_ARG_STRING, &batch_list, "N,N", "Also decode so many sequences together, and tell what a step costs against one.", 0, 0},
     {"threads", 't', TRI_ARG_STRING, &thread_list, "N,N", "Thread counts (default 1).", 0, 0},
     {"repeats", 'r', TRI_ARG_INT, &repeats, "N", "Rounds, interleaved; medians are shown (default 3).", 1, 101},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
@@ -26,6 +27,7 @@ static const tri_args_spec spec = {"trireme bench",
                                    "bandwidth, measured in the same run.",
                                    "-m FILE [options] | --kernels [-m FILE] [options]",
                                    "  trireme bench -m model.gguf -p 128,512 -n 32 -t 1,2\n"
+                                   "  trireme bench -m model.gguf -p 128 -b 2,4,8\n"
                                    "  TRIREME_ISA=avx2 trireme bench -m model.gguf --json\n"
                                    "  trireme bench --kernels -t 2\n",
                                    args, sizeof args / sizeof *args};
@@ -53,12 +55,12 @@ typedef struct result {
   int64_t threads;
   size_t weight_bytes; /* read for each decoded token */
   tri_tune tune;
-  double load_s, read_gbs, decode_tps, decode_gbs, prefill_tps[MAX_LIST];
+  double load_s, read_gbs, decode_tps, decode_gbs, prefill_tps[MAX_LIST], batch_ms[MAX_LIST];
 } result;
 
 typedef struct lists {
-  int64_t prompts[MAX_LIST], threads[MAX_LIST];
-  int n_prompts, n_threads;
+  int64_t prompts[MAX_LIST], threads[MAX_LIST], batches[MAX_LIST];
+  int n_prompts, n_threads, n_batches;
 } lists;
 
 static double prefill_rate(tri_single *s, const int32_t *tokens, int64_t n, float *logits, tri_error *err) {
@@ -76,33 +78,62 @@ static double decode_rate(tri_single *s, const int32_t *tokens, float *logits, t
   return (double)decode_tokens / ((double)(tri_clock_ns() - start) / 1e9);
 }
 
+/* Milliseconds of a step that decodes a token of each of n sequences. */
+static double step_ms(tri_single *s, const int32_t *tokens, int64_t n, float *logits, tri_error *err) {
+  int64_t start = 0;
+  for (int64_t i = 0; i < WARM_TOKENS + decode_tokens; i++) {
+    if (i == WARM_TOKENS) start = tri_clock_ns();
+    for (int32_t slot = 0; slot < n; slot++) s->rows[slot] = (tri_row){slot, (int32_t)(depth + i), tokens[i]};
+    if (tri_stage_check_rows(s->stage, s->rows, (int32_t)n, err) != TRI_OK) return 0;
+    tri_stage_run(s->stage, s->rows, (int32_t)n, s->hidden);
+    tri_stage_logits(s->stage, s->hidden, (int32_t)n, logits);
+  }
+  return (double)(tri_clock_ns() - start) / 1e6 / (double)decode_tokens;
+}
+
+static int64_t most_sequences(const lists *l) {
+  int64_t most = 1;
+  for (int i = 0; i < l->n_batches; i++)
+    if (l->batches[i] > most) most = l->batches[i];
+  return most;
+}
+
+static tri_status fill_depth(tri_single *s, const int32_t *tokens, int64_t sequences, tri_error *err) {
+  tri_status status = TRI_OK;
+  for (int32_t slot = 0; depth && status == TRI_OK && slot < sequences; slot++)
+    status = tri_single_feed(s, slot, 0, tokens, (size_t)depth, NULL, err);
+  return status;
+}
+
 static tri_status measure(const lists *l, int64_t threads, tri_ftype kv, int32_t context, const int32_t *tokens, const tri_mem *buffer,
                           result *out, tri_error *err) {
   tri_single s;
-  int64_t start = tri_clock_ms();
+  int64_t start = tri_clock_ms(), sequences = most_sequences(l);
   tri_progress progress = tri_progress_begin("loading");
-  tri_single_options o = {.threads = (int)threads, .context = context, .max_rows = 512, .kv_type = kv, .progress = tri_progress_update,
+  tri_single_options o = {.threads = (int)threads, .context = context, .slots = (int32_t)sequences, .max_rows = 512, .kv_type = kv, .progress = tri_progress_update,
                           .progress_arg = &progress};
   tri_status status = tri_single_open(&s, model_path, &o, err);
   tri_progress_end(&progress);
   if (status != TRI_OK) return status;
   *out = (result){.threads = threads, .weight_bytes = tri_stage_weight_bytes(s.stage), .tune = s.tune,
                   .load_s = (double)(tri_clock_ms() - start) / 1000};
-  float *logits = malloc((size_t)tri_model_shape(s.model)->vocab * sizeof *logits);
-  series *all = calloc(2 + MAX_LIST, sizeof *all);
+  float *logits = malloc((size_t)sequences * (size_t)tri_model_shape(s.model)->vocab * sizeof *logits);
+  series *all = calloc(2 + 2 * MAX_LIST, sizeof *all), *together = all ? all + 2 + MAX_LIST : NULL;
   if (!logits || !all) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  if (status == TRI_OK && depth) status = tri_single_feed(&s, 0, 0, tokens, (size_t)depth, NULL, err);
+  if (status == TRI_OK) status = fill_depth(&s, tokens, sequences, err);
   tri_error failed = {0};
   for (int64_t r = 0; status == TRI_OK && r < repeats; r++) {
     put(&all[0], tri_bench_read(s.pool, buffer));
     put(&all[1], decode_rate(&s, tokens, logits, &failed));
     for (int i = 0; i < l->n_prompts; i++) put(&all[2 + i], prefill_rate(&s, tokens, l->prompts[i], logits, &failed));
+    for (int i = 0; i < l->n_batches; i++) put(&together[i], step_ms(&s, tokens, l->batches[i], logits, &failed));
     if (failed.status) *err = failed, status = failed.status;
   }
   if (status == TRI_OK) {
     out->read_gbs = median(&all[0]), out->decode_tps = median(&all[1]);
     out->decode_gbs = out->decode_tps * (double)out->weight_bytes / 1e9;
     for (int i = 0; i < l->n_prompts; i++) out->prefill_tps[i] = median(&all[2 + i]);
+    for (int i = 0; i < l->n_batches; i++) out->batch_ms[i] = median(&together[i]);
   }
   free(all), free(logits);
   tri_single_close(&s);
@@ -136,9 +167,15 @@ static void print_json(const lists *l, const result *results, const char *isa) {
       snprintf(key, sizeof key, "%lld", (long long)l->prompts[j]);
       json_object_set_new(prefill, key, json_real(r->prefill_tps[j]));
     }
-    json_array_append_new(rows, json_pack("{s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:f}", "threads", (json_int_t)r->threads,
+    json_t *steps = json_object();
+    for (int j = 0; j < l->n_batches; j++) {
+      char key[24];
+      snprintf(key, sizeof key, "%lld", (long long)l->batches[j]);
+      json_object_set_new(steps, key, json_real(r->batch_ms[j]));
+    }
+    json_array_append_new(rows, json_pack("{s:I, s:I, s:o, s:f, s:o, s:o, s:f, s:f, s:f, s:f}", "threads", (json_int_t)r->threads,
                                           "weight_bytes_per_token", (json_int_t)r->weight_bytes, "forms", forms_of(&r->tune), "load_s",
-                                          r->load_s, "prefill_tps", prefill, "decode_tps", r->decode_tps, "decode_gb_s", r->decode_gbs,
+                                          r->load_s, "prefill_tps", prefill, "batch_step_ms", steps, "decode_tps", r->decode_tps, "decode_gb_s", r->decode_gbs,
                                           "read_gb_s", r->read_gbs, "share_of_limit", r->decode_gbs / r->read_gbs));
   }
   json_t *doc = json_pack("{s:s, s:s, s:f, s:o}", "model", model_path, "isa", isa,
@@ -159,6 +196,13 @@ static void print_text(const lists *l, const result *results, const char *isa) {
     printf("  %5.2f t/s  %5.1f GB/s  %5.1f GB/s   %3.0f %%\n", r->decode_tps, r->decode_gbs, r->read_gbs,
            100 * r->decode_gbs / r->read_gbs);
   }
+  if (l->n_batches) printf("\n%7s  together  a step     decode      against one\n", "threads");
+  for (int i = 0; i < l->n_threads; i++)
+    for (int j = 0; j < l->n_batches; j++) {
+      const result *r = &results[i];
+      printf("%7lld  %8lld  %6.1f ms  %6.2f t/s  %6.2f\n", (long long)r->threads, (long long)l->batches[j], r->batch_ms[j],
+             1000 * (double)l->batches[j] / r->batch_ms[j], r->batch_ms[j] * r->decode_tps / 1000);
+    }
   for (int i = 0; i < l->n_threads; i++) {
     const result *r = &results[i];
     printf("\n%lld thread%s: %s of weights a token, matrices as", (long long)r->threads, r->threads == 1 ? "" : "s",
@@ -174,6 +218,7 @@ static tri_status set_up(lists *l, int32_t *context, int32_t **tokens, tri_error
   tri_model *m;
   tri_status status = tri_cli_int_list("prompt", prompts, 1 << 20, l->prompts, &l->n_prompts, MAX_LIST, err);
   if (status == TRI_OK) status = tri_cli_int_list("threads", thread_list, TRI_POOL_MAX_THREADS, l->threads, &l->n_threads, MAX_LIST, err);
+  if (status == TRI_OK && batch_list) status = tri_cli_int_list("batch", batch_list, 64, l->batches, &l->n_batches, MAX_LIST, err);
   if (status == TRI_OK) status = tri_model_open(&m, model_path, err);
   if (status != TRI_OK) return status;
   const tri_shape *shape = tri_model_shape(m);

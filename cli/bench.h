@@ -14,7 +14,27 @@ TRI_MUST_CHECK tri_status tri_bench_read_buffer(tri_mem *out, tri_error *err);
 /* Integer arithmetic in GOP/s (a multiply and an add are two): the level's own ternary product on operands in level-1 cache. */
 double tri_bench_arithmetic(tri_pool *pool, const tri_kernels *k);
 
-/* `trireme bench --kernels`: a line for each form, shape and row count. model_path may be NULL: shapes of well-known models. */
+/* --- `trireme bench --kernels` --- */
+
+typedef struct json_t json_t;
+
+typedef struct tri_bench_table {
+  const tri_kernels *k;
+  tri_pool *pool;
+  int repeats;
+  double read_gbs, gops; /* the limits */
+  json_t *rows;          /* NULL: print as text */
+} tri_bench_table;
+
+/* A line: what took `us` microseconds reads `bytes` and does `ops` operations. is_float: the limit of int8 arithmetic says nothing
+ * about it. */
+void tri_bench_line(tri_bench_table *t, const char *form, size_t m, size_t k, size_t rows, double us, size_t bytes, double ops,
+                    bool is_float);
+/* Lines for heads (q8_0, q6_k, f16: rows of the vocabulary x d) and attention (kv-f16, kv-i8: KV heads x positions, where rows are
+ * queries) of a model's shape. */
+TRI_MUST_CHECK tri_status tri_bench_others(tri_bench_table *t, const tri_shape *s, tri_error *err);
+
+/* The whole table: a line for each form, shape and row count, then the others. model_path may be NULL: shapes of well-known models. */
 TRI_MUST_CHECK tri_status tri_bench_kernels(const char *model_path, const tri_kernels *k, int threads, int repeats, bool as_json,
                                             tri_error *err);
 
