@@ -7,25 +7,23 @@
 
 enum { PATIENCE_MS = 2000 };
 
-static tri_status make_request(const tri_sampling_args *o, const tri_sampler_params *params, const tri_follow *f, tri_msg_submit *m,
-                               tri_error *err) {
-  *m = (tri_msg_submit){.predict = (uint32_t)o->predict, .special = f->special, .no_bos = f->no_bos, .ignore_end = o->ignore_end,
-                        .detach = f->detach, .want = TRI_WANT_SAMPLE, .sampling = *params};
-  if (o->stops.count > TRI_MAX_STOPS) return tri_status_fail(err, TRI_E_LIMIT, "--stop: at most %d are possible", TRI_MAX_STOPS);
-  for (; m->n_stops < (uint32_t)o->stops.count; m->n_stops++) {
-    const char *stop = o->stops.items[m->n_stops];
-    if (!*stop || strlen(stop) >= TRI_MAX_STOP)
-      return tri_status_fail(err, TRI_E_INVALID, "--stop: a text of 1 to %d bytes is expected", TRI_MAX_STOP - 1);
-    snprintf(m->stops[m->n_stops], TRI_MAX_STOP, "%s", stop);
-  }
-  return TRI_OK;
-}
-
 static void take_text(tri_follow *f, const tri_client_event *e) {
   tri_buf_append(&f->text, e->payload, e->payload_len);
   if (f->quiet || !e->payload_len) return;
   fwrite(e->payload, 1, e->payload_len, stdout);
   fflush(stdout);
+}
+
+static tri_status take_tokens(tri_follow *f, const tri_msg_tokens *m, tri_error *err) {
+  size_t top = m->n_tokens ? m->n_top / m->n_tokens : 0;
+  for (uint32_t i = 0; i < m->n_tokens; i++) {
+    tri_status status = tri_ids_push(&f->ids, m->tokens[i]);
+    if (status == TRI_OK && top && i < m->n_logprobs)
+      status = tri_scores_add(&f->scores, (tri_sample){m->tokens[i], m->logprobs[i]}, m->top_tokens + i * top, m->top_logprobs + i * top,
+                              top);
+    if (status != TRI_OK) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  }
+  return TRI_OK;
 }
 
 /* *over: nothing more will come. */
@@ -41,10 +39,8 @@ static tri_status take_event(tri_follow *f, const tri_client_event *e, bool *ove
     return TRI_OK;
   case TRI_MSG_TOKENS:
     f->begun = true;
-    for (uint32_t i = 0; i < m->tokens.n_tokens; i++)
-      if (tri_ids_push(&f->ids, m->tokens.tokens[i]) != TRI_OK) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
     take_text(f, e);
-    return TRI_OK;
+    return take_tokens(f, &m->tokens, err);
   case TRI_MSG_DONE:
     *over = true;
     f->done = m->done;
@@ -65,13 +61,10 @@ static void cancel(tri_client *c, uint64_t job) {
   if (tri_client_cancel(c, job, &err) != TRI_OK) TRI_WARN("job %llu could not be cancelled: %s", (unsigned long long)job, err.text);
 }
 
-tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const tri_sampler_params *params, tri_follow *f,
-                          tri_error *err) {
-  tri_msg_submit request;
+tri_status tri_follow_job(tri_client *c, const tri_msg_submit *request, tri_follow *f, tri_error *err) {
   tri_client_event e;
   bool over = false;
-  tri_status status = make_request(options, params, f, &request, err);
-  if (status == TRI_OK) status = tri_client_submit(c, &request, f->prompt->data, f->prompt->len, err);
+  tri_status status = tri_client_submit(c, request, f->prompt->data, f->prompt->len, err);
   bool patient = false; /* it has been told that there is a wait */
   while (status == TRI_OK && !over) {
     bool waiting = f->job && !f->begun && !patient;
@@ -86,6 +79,7 @@ tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const
 }
 
 void tri_follow_summary(const tri_follow *f, FILE *out) {
+  tri_scores_print(&f->scores, out);
   tri_cli_print_speed(out, f->done.prompt_tokens, f->done.prefill_us, f->done.tokens, f->done.decode_us);
 }
 
@@ -94,14 +88,20 @@ json_t *tri_follow_json(const tri_follow *f) {
   if (f->detach) return json_pack("{s:I}", "job", (json_int_t)f->job);
   json_t *ids = json_array();
   for (size_t i = 0; i < f->ids.len; i++) json_array_append_new(ids, json_integer(f->ids.data[i]));
-  return json_pack("{s:I, s:s%, s:o, s:s, s:i, s:i, s:f, s:f, s:f}", "job", (json_int_t)f->job, "text",
-                   f->text.data ? (char *)f->text.data : "", f->text.len, "ids", ids, "reason", tri_done_reason_name(d->reason), "prompt_tokens",
-                   (int)d->prompt_tokens, "tokens", (int)d->tokens, "queued_ms", (double)d->queued_us / 1e3, "prefill_tokens_per_s",
-                   tri_cli_prefill_rate(d->prompt_tokens, d->prefill_us), "decode_tokens_per_s",
-                   tri_cli_decode_rate(d->tokens, d->decode_us));
+  json_t *doc = json_pack("{s:s%, s:o, s:s, s:i, s:i, s:f, s:f}", "text", f->text.data ? (char *)f->text.data : "", f->text.len, "ids", ids,
+                          "reason", tri_done_reason_name(d->reason), "prompt_tokens", (int)d->prompt_tokens, "tokens", (int)d->tokens,
+                          "prefill_tokens_per_s", tri_cli_prefill_rate(d->prompt_tokens, d->prefill_us), "decode_tokens_per_s",
+                          tri_cli_decode_rate(d->tokens, d->decode_us));
+  if (f->job) {
+    json_object_set_new(doc, "job", json_integer((json_int_t)f->job));
+    json_object_set_new(doc, "queued_ms", json_real((double)d->queued_us / 1e3));
+  }
+  if (f->scores.top) json_object_set_new(doc, "logprobs", tri_scores_json(&f->scores));
+  return doc;
 }
 
 void tri_follow_free(tri_follow *f) {
   tri_buf_free(&f->text);
   tri_ids_free(&f->ids);
+  tri_scores_free(&f->scores);
 }

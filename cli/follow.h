@@ -4,32 +4,33 @@
 #include <jansson.h>
 #include "cli/client.h"
 #include "cli/sampling.h"
+#include "cli/scores.h"
 #include "engine/tokenizer.h"
 
-/* One generating job from submit to its end, as `submit` and `local` show it. */
+/* One generation and how it is shown: a job from submit to its end (`submit`, `local`), or one of this process (`run`). */
 
 typedef struct tri_follow {
   /* in */
   const tri_buf *prompt;
-  bool special, no_bos, detach;
+  bool detach;
   bool quiet;       /* collect the text, print nothing (--json) */
   bool show_prompt; /* print it before the answer */
   /* out */
-  uint64_t job;
+  uint64_t job;     /* 0: none */
   uint32_t ahead;   /* jobs before it, when it was accepted */
   bool begun;       /* its turn has come */
   tri_buf text;
   tri_ids ids;      /* generated */
+  tri_scores scores; /* of each, if asked for */
   tri_msg_done done;
 } tri_follow;
 
 /* Text goes to stdout as it comes. Returns once the job has ended (detach: was accepted). A job that failed, or was refused,
  * is an error. */
-TRI_MUST_CHECK tri_status tri_follow_job(tri_client *c, const tri_sampling_args *options, const tri_sampler_params *params, tri_follow *f,
-                                         tri_error *err);
-/* Its speed, as tri_cli_print_speed, on `out`. */
+TRI_MUST_CHECK tri_status tri_follow_job(tri_client *c, const tri_msg_submit *request, tri_follow *f, tri_error *err);
+/* Its scores, and its speed as tri_cli_print_speed, on `out`. */
 void tri_follow_summary(const tri_follow *f, FILE *out);
-/* The job as a JSON object for --json; the caller's reference. */
+/* It as a JSON object for --json; the caller's reference. */
 json_t *tri_follow_json(const tri_follow *f);
 void tri_follow_free(tri_follow *f);
 

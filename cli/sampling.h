@@ -4,14 +4,15 @@
 #include "base/args.h"
 #include "base/buf.h"
 #include "engine/sampler.h"
+#include "proto/codec.h"
 
 /* The options that every generating command shares: run, local, submit. */
 
 typedef struct tri_sampling_args {
-  double temperature, top_p, min_p, repeat_penalty;
-  int64_t top_k, repeat_last, seed, predict;
+  double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty, presence_penalty;
+  int64_t top_k, repeat_last, seed, predict, top;
   bool ignore_end;
-  tri_args_list stops;
+  tri_args_list stops, stop_tokens, biases;
 } tri_sampling_args;
 
 #define TRI_SAMPLING_ARGS_DEFAULTS \
@@ -24,16 +25,27 @@ typedef struct tri_sampling_args {
   {"top-k", 0, TRI_ARG_INT, &(a).top_k, "K", "Draw from the K likeliest tokens; 0: all (default 40).", 0, 1 << 20},               \
   {"top-p", 0, TRI_ARG_FLOAT, &(a).top_p, "P", "Draw from the likeliest tokens that add up to P (default 0.95).", 0.0001, 1},     \
   {"min-p", 0, TRI_ARG_FLOAT, &(a).min_p, "P", "Leave out tokens below P times the likeliest one (default 0.05).", 0.0, 1},       \
+  {"typical", 0, TRI_ARG_FLOAT, &(a).typical_p, "P",                                                                             \
+   "Draw from the tokens of the most typical information that add up to P; 0: off (default 0).", 0.0, 1},                         \
   {"repeat-penalty", 0, TRI_ARG_FLOAT, &(a).repeat_penalty, "R", "Penalty on tokens that were there before; 1: none (default 1).",  \
    0.01, 100},                                                                                                                    \
-  {"repeat-last", 0, TRI_ARG_INT, &(a).repeat_last, "N", "How many tokens back the penalty looks (default 64).", 0, 1 << 20},     \
+  {"frequency-penalty", 0, TRI_ARG_FLOAT, &(a).frequency_penalty, "F",                                                           \
+   "Take F off a token's logit for each time that it was there (default 0).", -100, 100},                                         \
+  {"presence-penalty", 0, TRI_ARG_FLOAT, &(a).presence_penalty, "F", "Take F off a token's logit if it was there (default 0).",   \
+   -100, 100},                                                                                                                    \
+  {"repeat-last", 0, TRI_ARG_INT, &(a).repeat_last, "N", "How many tokens back the penalties look (default 64).", 0, 1 << 20},    \
+  {"logit-bias", 0, TRI_ARG_MULTI, &(a).biases, "ID+B",                                                                          \
+   "Add B to a token's logit, or with ID-B take it off; ID-inf bans it. May be given up to 32 times.", 0, 0},                     \
   {"seed", 's', TRI_ARG_INT, &(a).seed, "N", "Random seed; the same seed gives the same text (default: a new one).", -1, 9e15},   \
   {"stop", 0, TRI_ARG_MULTI, &(a).stops, "TEXT", "End before this text appears; may be given up to 8 times.", 0, 0},              \
-  {"ignore-eos", 0, TRI_ARG_FLAG, &(a).ignore_end, NULL, "Go on past the end-of-text token.", 0, 0}
-enum { TRI_SAMPLING_ARG_COUNT = 10 };
+  {"stop-token", 0, TRI_ARG_MULTI, &(a).stop_tokens, "ID", "End before this token; may be given up to 16 times.", 0, 0},          \
+  {"ignore-eos", 0, TRI_ARG_FLAG, &(a).ignore_end, NULL, "Go on past the end-of-text token.", 0, 0},                              \
+  {"logprobs", 0, TRI_ARG_INT, &(a).top, "N", "Show each token's log-probability, and the N likeliest beside it.", 0,             \
+   TRI_SAMPLER_TOP}
 
-/* Checked parameters; a seed of -1 is replaced by a random one, here and in *a, so that it can be shown. */
-TRI_MUST_CHECK tri_status tri_sampling_resolve(tri_sampling_args *a, tri_sampler_params *out, tri_error *err);
+/* The options as a request for a job, checked but for what only the model knows. A seed of -1 is replaced by a random one, here
+ * and in *a, so that it can be shown. */
+TRI_MUST_CHECK tri_status tri_sampling_resolve(tri_sampling_args *a, tri_msg_submit *out, tri_error *err);
 
 /* The prompt given with -p: the text itself, or all of standard input for "-". Freed by the caller. */
 TRI_MUST_CHECK tri_status tri_sampling_prompt(const char *option, tri_buf *out, tri_error *err);

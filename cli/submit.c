@@ -54,16 +54,16 @@ int tri_cli_submit(int argc, char **argv) {
   tri_client *client = NULL;
   tri_interrupt interrupt = TRI_INTERRUPT_NONE;
   tri_buf prompt = {0};
-  tri_sampler_params params;
-  tri_follow f = {.prompt = &prompt, .special = special, .no_bos = no_bos, .detach = detach, .quiet = as_json,
-                  .show_prompt = !no_prompt && !detach};
+  tri_msg_submit request;
+  tri_follow f = {.prompt = &prompt, .detach = detach, .quiet = as_json, .show_prompt = !no_prompt && !detach};
   tri_status status = check(&err);
-  if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &params, &err);
+  if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &request, &err);
   if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &prompt, &err);
-  if (status == TRI_OK && verbose) fprintf(stderr, "seed %llu\n", (unsigned long long)params.seed);
+  if (status == TRI_OK) request.special = special, request.no_bos = no_bos, request.detach = detach;
+  if (status == TRI_OK && verbose) fprintf(stderr, "seed %llu\n", (unsigned long long)request.sampling.seed);
   if (status == TRI_OK) status = tri_interrupt_begin(&interrupt, &err); /* after the prompt, which standard input may keep us waiting for */
   if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, interrupt.fd, timeout_s * 1000, &err);
-  if (status == TRI_OK) status = tri_follow_job(client, &sampling, &params, &f, &err);
+  if (status == TRI_OK) status = tri_follow_job(client, &request, &f, &err);
   if (status == TRI_OK) report(&f);
   tri_client_close(&client);
   tri_interrupt_end(&interrupt);

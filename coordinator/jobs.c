@@ -69,13 +69,17 @@ tri_status tri_jobs_check_protocol(uint32_t protocol, tri_error *err) {
                          TRIREME_VERSION);
 }
 
-static tri_status check_options(const tri_msg_submit *m, tri_error *err) {
+static tri_status check_options(const tri_jobs *j, const tri_msg_submit *m, tri_error *err) {
   tri_status status = tri_jobs_check_protocol(m->protocol, err);
   if (status != TRI_OK) return status;
   if (m->want == TRI_WANT_NONE) return tri_status_fail(err, TRI_E_INVALID, "want: a job wants tokens, logits or scores");
   if (m->want != TRI_WANT_SAMPLE) return TRI_OK;
   if (m->predict == 0) return tri_status_fail(err, TRI_E_INVALID, "predict: 0 tokens are asked for");
-  return tri_sampler_check(&m->sampling, err);
+  for (uint32_t i = 0; i < m->n_stop_tokens; i++)
+    if ((uint32_t)m->stop_tokens[i] >= j->vocab)
+      return tri_status_fail(err, TRI_E_INVALID, "stop_tokens: %d is not in the vocabulary of %u", m->stop_tokens[i], j->vocab);
+  status = tri_sampler_check(&m->sampling, err);
+  return status == TRI_OK ? tri_sampler_check_tokens(&m->sampling, j->vocab, err) : status;
 }
 
 static tri_status check_length(const tri_jobs *j, tri_job *job, tri_error *err) {
@@ -111,12 +115,13 @@ tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incom
                            tri_error *err) {
   if (j->held >= TRI_JOBS_MAX)
     return tri_status_fail(err, TRI_E_BUSY, "the queue is full (%d jobs); try again later", TRI_JOBS_MAX);
-  tri_status status = check_options(m, err);
+  tri_status status = check_options(j, m, err);
   if (status != TRI_OK) return status;
   tri_job *job = calloc(1, sizeof *job);
   if (!job) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a job");
   *job = (tri_job){.client = from->from, .want = m->want, .predict = m->predict, .ignore_end = m->ignore_end, .detach = m->detach,
-                   .sampling = m->sampling, .sends = !m->detach, .submitted_us = now_us};
+                   .sampling = m->sampling, .n_stop_tokens = m->n_stop_tokens, .sends = !m->detach, .submitted_us = now_us};
+  memcpy(job->stop_tokens, m->stop_tokens, sizeof job->stop_tokens);
   memcpy(job->client_key, from->key, TRI_KEY_BYTES);
   status = m->ids ? read_ids(j, from, &job->prompt, err) : read_text(j, m, from, &job->prompt, err);
   if (status == TRI_OK) status = check_length(j, job, err);
@@ -158,8 +163,8 @@ tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us) {
 void tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text) {
   job->last_token = token;
   job->generated++;
-  bool stopped = false, end = !job->ignore_end && j->tokenizer && tri_tokenizer_is_end(j->tokenizer, token);
-  bool ok = end || !job->stream || (tri_stream_push(job->stream, token, text, &stopped) == TRI_OK && tri_buf_ok(text));
+  bool stopped = tri_sampler_holds(job->stop_tokens, job->n_stop_tokens, token), end = !job->ignore_end && j->tokenizer && tri_tokenizer_is_end(j->tokenizer, token);
+  bool ok = end || stopped || !job->stream || (tri_stream_push(job->stream, token, text, &stopped) == TRI_OK && tri_buf_ok(text));
   if (!ok) tri_jobs_end(j, job, TRI_DONE_FAILED, "out of memory for its text", now_us);
   else if (end) tri_jobs_end(j, job, TRI_DONE_END, NULL, now_us);
   else if (stopped) tri_jobs_end(j, job, TRI_DONE_STOP, NULL, now_us);

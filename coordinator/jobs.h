@@ -31,6 +31,8 @@ typedef struct tri_job {
   uint32_t predict; /* SAMPLE: tokens at most, already cut to the context */
   bool ignore_end, detach;
   tri_sampler_params sampling;
+  uint32_t n_stop_tokens;
+  int32_t stop_tokens[TRI_MAX_STOP_TOKENS]; /* end it before one of these, as a stop string does */
   tri_ids prompt;
   tri_stream *stream; /* SAMPLE */
   /* how far */

@@ -2,7 +2,7 @@
 #include "coordinator/scheduler.h"
 
 #include <string.h>
-#include "kernels/kernels.h"
+#include "engine/sampler.h"
 
 void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, uint32_t slots, uint32_t max_rows, uint32_t vocab) {
   *s = (tri_scheduler){.jobs = jobs, .slots = slots, .max_rows = max_rows, .vocab = vocab, .next_step = 1};
@@ -42,7 +42,7 @@ static uint32_t chunk_rows(const tri_scheduler *s, const tri_job *job) {
 
 static tri_flight *push_flight(tri_scheduler *s, const tri_job *job) {
   tri_flight *f = &s->flights[(s->oldest + s->n_flights++) % (TRI_MAX_STAGES + 1)];
-  *f = (tri_flight){.step = s->next_step++, .job = job->id};
+  *f = (tri_flight){.step = s->next_step++, .job = job->id, .top = (uint32_t)tri_sampler_top_count(&job->sampling, s->vocab)};
   return f;
 }
 
@@ -121,22 +121,28 @@ bool tri_scheduler_next(tri_scheduler *s, int64_t now_us, tri_scheduler_action *
 
 /* --- what came back --- */
 
+static tri_status check_tokens(const tri_scheduler *s, const tri_msg_result *m, const int32_t *tokens, uint32_t n, tri_error *err) {
+  for (uint32_t i = 0; i < n; i++)
+    if ((uint32_t)tokens[i] >= s->vocab)
+      return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu: token %d is not in the vocabulary", (unsigned long long)m->id,
+                             tokens[i]);
+  return TRI_OK;
+}
+
 static tri_status check_result(const tri_scheduler *s, const tri_msg_result *m, size_t payload_len, tri_error *err) {
   if (!s->n_flights) return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu, but none is in flight", (unsigned long long)m->id);
   const tri_flight *f = &s->flights[s->oldest];
   if (m->id != f->step)
     return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu, but step %llu is due", (unsigned long long)m->id,
                            (unsigned long long)f->step);
-  uint32_t tokens = f->want == TRI_WANT_SAMPLE, logprobs = tokens + f->scored;
+  uint32_t tokens = f->want == TRI_WANT_SAMPLE, logprobs = tokens + f->scored, top = tokens ? f->top : 0;
   size_t payload = f->want == TRI_WANT_LOGITS ? (size_t)f->rows * s->vocab * sizeof(float) : 0;
-  if (m->n_tokens != tokens || m->n_logprobs != logprobs || payload_len != payload)
-    return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu has %u tokens, %u logprobs and %zu bytes, not %u, %u and %zu",
-                           (unsigned long long)m->id, m->n_tokens, m->n_logprobs, payload_len, tokens, logprobs, payload);
-  for (uint32_t i = 0; i < m->n_tokens; i++)
-    if ((uint32_t)m->tokens[i] >= s->vocab)
-      return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu: token %d is not in the vocabulary", (unsigned long long)m->id,
-                             m->tokens[i]);
-  return TRI_OK;
+  if (m->n_tokens != tokens || m->n_logprobs != logprobs || m->n_top != top || payload_len != payload)
+    return tri_status_fail(err, TRI_E_PROTOCOL,
+                           "result of step %llu has %u tokens, %u logprobs, %u likeliest and %zu bytes, not %u, %u, %u and %zu",
+                           (unsigned long long)m->id, m->n_tokens, m->n_logprobs, m->n_top, payload_len, tokens, logprobs, top, payload);
+  tri_status status = check_tokens(s, m, m->tokens, m->n_tokens, err);
+  return status == TRI_OK ? check_tokens(s, m, m->top_tokens, m->n_top, err) : status;
 }
 
 static void tell_rows(const tri_flight *f, const tri_msg_result *m, tri_scheduler_output *out) {
@@ -154,6 +160,9 @@ static void tell_token(tri_scheduler *s, tri_job *job, const tri_msg_result *m, 
   out->tokens.n_tokens = out->tokens.n_logprobs = 1;
   out->tokens.tokens[0] = m->tokens[0];
   out->tokens.logprobs[0] = m->logprobs[0];
+  out->tokens.n_top = m->n_top;
+  memcpy(out->tokens.top_tokens, m->top_tokens, m->n_top * sizeof *m->top_tokens);
+  memcpy(out->tokens.top_logprobs, m->top_logprobs, m->n_top * sizeof *m->top_logprobs);
   job->awaiting = false;
   tri_jobs_token(s->jobs, job, m->tokens[0], now_us, text);
 }

@@ -18,6 +18,7 @@ typedef struct tri_flight {
   uint32_t pos, rows;
   tri_want want;
   uint32_t scored; /* SCORE: rows with a following token */
+  uint32_t top;    /* SAMPLE: likeliest tokens that come with it */
   bool prompt;
 } tri_flight;
 

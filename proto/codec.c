@@ -79,7 +79,13 @@ static void check_step(verdict *v, const tri_msg_step *m) {
   check_tokens(v, m->tokens, row, TRI_MAX_ROWS, "tokens");
 }
 
+static void check_sampling(verdict *v, const tri_sampler_params *p) {
+  check_tokens(v, p->bias_tokens, p->n_bias, TRI_SAMPLER_BIASES, "bias_tokens");
+}
+
 static void check_submit(verdict *v, const tri_msg_submit *m) {
+  check_sampling(v, &m->sampling);
+  check_tokens(v, m->stop_tokens, m->n_stop_tokens, TRI_MAX_STOP_TOKENS, "stop_tokens");
   require(v, (unsigned)m->want < TRI_WANT_COUNT, "want", "unknown");
   if (m->n_stops > TRI_MAX_STOPS) { refuse_field(v, "stops", "too many"); return; }
   for (uint32_t i = 0; i < m->n_stops; i++) {
@@ -93,16 +99,21 @@ static void check(verdict *v, const tri_msg *m) {
   case TRI_MSG_ASSIGN: check_assign(v, &m->assign); break;
   case TRI_MSG_BOUND: require(v, m->bound.port <= UINT16_MAX, "port", "out of range"); break;
   case TRI_MSG_CONNECT: require(v, m->connect.endpoint[0] != 0, "endpoint", "empty"); break;
-  case TRI_MSG_OPEN: require(v, m->open.slot <= INT32_MAX, "slot", "out of range"); break;
+  case TRI_MSG_OPEN:
+    require(v, m->open.slot <= INT32_MAX, "slot", "out of range");
+    check_sampling(v, &m->open.sampling);
+    break;
   case TRI_MSG_STEP: check_step(v, &m->step); break;
   case TRI_MSG_RESULT:
     check_tokens(v, m->result.tokens, m->result.n_tokens, TRI_MAX_RUNS, "tokens");
     require(v, m->result.n_logprobs <= TRI_MAX_ROWS, "logprobs", "too many");
+    check_tokens(v, m->result.top_tokens, m->result.n_top, TRI_MAX_TOP, "top_tokens");
     break;
   case TRI_MSG_SUBMIT: check_submit(v, &m->submit); break;
   case TRI_MSG_TOKENS:
     check_tokens(v, m->tokens.tokens, m->tokens.n_tokens, TRI_MAX_RUNS, "tokens");
     require(v, m->tokens.n_logprobs <= TRI_MAX_ROWS, "logprobs", "too many");
+    check_tokens(v, m->tokens.top_tokens, m->tokens.n_top, TRI_MAX_TOP, "top_tokens");
     break;
   case TRI_MSG_DONE: require(v, (unsigned)m->done.reason < TRI_DONE_COUNT, "reason", "unknown"); break;
   default: break; /* any value will do */
@@ -124,7 +135,8 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_ready(NUM, TEXT, NOTE, BYTES) NUM(epoch)
 #define FIELDS_open(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(slot)
 #define FIELDS_sampling(NUM, TEXT, NOTE, BYTES)                                                              \
-  NUM(temperature) NUM(top_k) NUM(top_p) NUM(min_p) NUM(repeat_penalty) NUM(repeat_last) NUM(seed)
+  NUM(temperature) NUM(top_k) NUM(top_p) NUM(min_p) NUM(repeat_penalty) NUM(repeat_last) NUM(seed)           \
+  NUM(typical_p) NUM(frequency_penalty) NUM(presence_penalty) NUM(top)
 #define FIELDS_step(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
 #define FIELDS_result(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
 #define FIELDS_heartbeat(NUM, TEXT, NOTE, BYTES)                                                             \
@@ -205,13 +217,37 @@ static void get_bytes(verdict *v, uint8_t *out, size_t size, const ProtobufCBina
 KINDS(BOTH_KIND)
 BOTH(sampling, Sampling, tri_sampler_params)
 
+static uint32_t get_array(verdict *v, const void *in, size_t n, void *out, size_t max, const char *field) {
+  require(v, n <= max, field, "too many");
+  if (n > max || n == 0) return 0;
+  memcpy(out, in, n * sizeof(uint32_t)); /* int32_t and float elements */
+  return (uint32_t)n;
+}
+
+/* Tokens, and a number for each of them. */
+static uint32_t get_pairs(verdict *v, const uint32_t *tokens, size_t n, const float *values, size_t n_values, int32_t *out_tokens,
+                          float *out_values, size_t max, const char *field) {
+  require(v, n == n_values, field, "not as many values as tokens");
+  if (n != n_values) return 0;
+  get_array(v, values, n, out_values, max, field);
+  return get_array(v, tokens, n, out_tokens, max, field);
+}
+#define PUT_PAIRS(in, count, tokens_, values_, out)                                                          \
+  ((out)->n_##tokens_ = (out)->n_##values_ = (in)->count, (out)->tokens_ = (uint32_t *)(uintptr_t)(in)->tokens_, \
+   (out)->values_ = (float *)(uintptr_t)(in)->values_)
+#define GET_PAIRS(v, in, count, tokens_, values_, out, max)                                                  \
+  ((out)->count = get_pairs(v, (in)->tokens_, (in)->n_##tokens_, (in)->values_, (in)->n_##values_, (out)->tokens_, (out)->values_, \
+                            max, #tokens_))
+
 static void put_sampling_into(verdict *v, frame *f, const tri_sampler_params *in, Trireme__Sampling **out) {
   put_sampling(v, f, in, &f->sampling);
+  PUT_PAIRS(in, n_bias, bias_tokens, bias, &f->sampling);
   *out = &f->sampling;
 }
 static void get_sampling_from(verdict *v, const Trireme__Sampling *in, tri_sampler_params *out) {
-  if (!in) refuse_field(v, "sampling", "missing");
-  else get_sampling(v, in, out);
+  if (!in) { refuse_field(v, "sampling", "missing"); return; }
+  get_sampling(v, in, out);
+  GET_PAIRS(v, in, n_bias, bias_tokens, bias, out, TRI_SAMPLER_BIASES);
 }
 
 static void put_step_runs(frame *f, const tri_msg_step *in) {
@@ -240,21 +276,17 @@ static void get_step_runs(verdict *v, const Trireme__Step *in, tri_msg_step *out
 /* Two messages carry tokens and their log-probabilities. */
 #define PUT_TOKENS(in, out)                                                                                  \
   ((out)->n_tokens = (in)->n_tokens, (out)->tokens = (uint32_t *)(uintptr_t)(in)->tokens,                    \
-   (out)->n_logprobs = (in)->n_logprobs, (out)->logprobs = (float *)(uintptr_t)(in)->logprobs)
+   (out)->n_logprobs = (in)->n_logprobs, (out)->logprobs = (float *)(uintptr_t)(in)->logprobs,               \
+   PUT_PAIRS(in, n_top, top_tokens, top_logprobs, out))
 #define GET_TOKENS(v, in, out)                                                                               \
   ((out)->n_tokens = get_array(v, (in)->tokens, (in)->n_tokens, (out)->tokens, TRI_MAX_RUNS, "tokens"),      \
-   (out)->n_logprobs = get_array(v, (in)->logprobs, (in)->n_logprobs, (out)->logprobs, TRI_MAX_ROWS, "logprobs"))
-
-static uint32_t get_array(verdict *v, const void *in, size_t n, void *out, size_t max, const char *field) {
-  require(v, n <= max, field, "too many");
-  if (n > max || n == 0) return 0;
-  memcpy(out, in, n * sizeof(uint32_t)); /* int32_t and float elements */
-  return (uint32_t)n;
-}
+   (out)->n_logprobs = get_array(v, (in)->logprobs, (in)->n_logprobs, (out)->logprobs, TRI_MAX_ROWS, "logprobs"), \
+   GET_PAIRS(v, in, n_top, top_tokens, top_logprobs, out, TRI_MAX_TOP))
 
 static void put_submit_stops(frame *f, const tri_msg_submit *in) {
   for (uint32_t i = 0; i < in->n_stops; i++) f->stop_list[i] = (char *)(uintptr_t)in->stops[i];
   f->submit.n_stops = in->n_stops, f->submit.stops = f->stop_list;
+  f->submit.n_stop_tokens = in->n_stop_tokens, f->submit.stop_tokens = (uint32_t *)(uintptr_t)in->stop_tokens;
 }
 static void get_submit_stops(verdict *v, const Trireme__Submit *in, tri_msg_submit *out) {
   if (in->n_stops > TRI_MAX_STOPS) { refuse_field(v, "stops", "too many"); return; }
@@ -264,6 +296,7 @@ static void get_submit_stops(verdict *v, const Trireme__Submit *in, tri_msg_subm
     memcpy(out->stops[i], in->stops[i], n + 1);
   }
   out->n_stops = (uint32_t)in->n_stops;
+  out->n_stop_tokens = get_array(v, in->stop_tokens, in->n_stop_tokens, out->stop_tokens, TRI_MAX_STOP_TOKENS, "stop_tokens");
 }
 
 static void put_rest(verdict *v, frame *f, const tri_msg *m) {

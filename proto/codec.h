@@ -12,7 +12,7 @@
  * meaning of the fields: wire.proto. Generated protobuf types stay inside codec.c. */
 
 enum {
-  TRI_PROTOCOL = 1,
+  TRI_PROTOCOL = 2,
   TRI_KEY_BYTES = 32,
   TRI_ID_BYTES = 32,
   TRI_MAX_NAME = 64,        /* with the NUL, like all text sizes here */
@@ -20,8 +20,10 @@ enum {
   TRI_MAX_ENDPOINT = 256,
   TRI_MAX_STOPS = 8,
   TRI_MAX_STOP = 257,
+  TRI_MAX_STOP_TOKENS = 16,
   TRI_MAX_ROWS = 512,       /* rows in a step */
   TRI_MAX_RUNS = 64,        /* runs in a step */
+  TRI_MAX_TOP = TRI_MAX_RUNS * TRI_SAMPLER_TOP, /* likeliest tokens in a result */
   TRI_MAX_STAGES = 256,
   TRI_MAX_CONTEXT = 1 << 20,
   TRI_MAX_ENVELOPE = 64 << 10,
@@ -63,27 +65,32 @@ typedef struct tri_msg_step {
   int32_t tokens[TRI_MAX_ROWS]; /* >= 0 */
 } tri_msg_step;
 typedef struct tri_msg_result {
-  uint32_t epoch, n_tokens, n_logprobs;
+  uint32_t epoch, n_tokens, n_logprobs, n_top;
   uint64_t id;
   int32_t tokens[TRI_MAX_RUNS];
   float logprobs[TRI_MAX_ROWS];
+  int32_t top_tokens[TRI_MAX_TOP];
+  float top_logprobs[TRI_MAX_TOP];
 } tri_msg_result;
 typedef struct tri_msg_heartbeat { uint32_t epoch; uint64_t steps, rows, busy_us, rss_bytes, sent_bytes, dropped; } tri_msg_heartbeat;
 typedef struct tri_msg_fault { uint32_t epoch; int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_fault;
 typedef struct tri_msg_stop { uint32_t epoch; bool leave; } tri_msg_stop;
 typedef struct tri_msg_submit {
-  uint32_t protocol, predict, n_stops;
+  uint32_t protocol, predict, n_stops, n_stop_tokens;
   bool ids, special, no_bos, ignore_end, detach;
   tri_want want;
   tri_sampler_params sampling;
   char stops[TRI_MAX_STOPS][TRI_MAX_STOP];
+  int32_t stop_tokens[TRI_MAX_STOP_TOKENS];
 } tri_msg_submit;
 typedef struct tri_msg_accepted { uint64_t job; uint32_t prompt_tokens, ahead; } tri_msg_accepted;
 typedef struct tri_msg_tokens {
   uint64_t job;
-  uint32_t index, n_tokens, n_logprobs;
+  uint32_t index, n_tokens, n_logprobs, n_top;
   int32_t tokens[TRI_MAX_RUNS];
   float logprobs[TRI_MAX_ROWS];
+  int32_t top_tokens[TRI_MAX_TOP];
+  float top_logprobs[TRI_MAX_TOP];
 } tri_msg_tokens;
 typedef struct tri_msg_done {
   uint64_t job, queued_us, prefill_us, decode_us;

@@ -77,13 +77,21 @@ tri_status tri_finish_check(const tri_finish *f, const tri_msg_step *m, tri_erro
   return TRI_OK;
 }
 
+static void report_top(tri_finish *f, size_t n, tri_msg_result *out) {
+  tri_sample top[TRI_SAMPLER_TOP];
+  tri_sampler_top(f->sampler, f->logits, n, top);
+  for (size_t i = 0; i < n; i++, out->n_top++) out->top_tokens[out->n_top] = top[i].token, out->top_logprobs[out->n_top] = top[i].logprob;
+}
+
 static void sample(tri_finish *f, const tri_run *run, const float *hidden, tri_msg_result *out) {
+  const tri_sampler_params *p = &f->params[run->slot];
   uint32_t last = run->count - 1;
   size_t n = run->pos + run->count;
   tri_stage_logits(f->stage, hidden + last * f->d, 1, f->logits);
-  tri_sample s = tri_sampler_pick(f->sampler, &f->params[run->slot], f->logits, f->history + run->slot * f->context, n, n);
+  tri_sample s = tri_sampler_pick(f->sampler, p, NULL, f->logits, f->history + run->slot * f->context, n, n);
   out->tokens[out->n_tokens++] = s.token;
   out->logprobs[out->n_logprobs++] = s.logprob;
+  if (p->top) report_top(f, tri_sampler_top_count(p, f->vocab), out);
 }
 
 static void score(tri_finish *f, const tri_run *run, const int32_t *tokens, const float *hidden, tri_msg_result *out) {
@@ -103,7 +111,7 @@ tri_status tri_finish_step(tri_finish *f, const tri_msg_step *m, const float *hi
   size_t bytes = logits_rows(m) * f->vocab * sizeof(float);
   float *logits = bytes ? malloc(bytes) : NULL, *at = logits;
   if (bytes && !logits) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for logits of %zu rows", logits_rows(m));
-  out->epoch = m->epoch, out->id = m->id, out->n_tokens = out->n_logprobs = 0;
+  out->epoch = m->epoch, out->id = m->id, out->n_tokens = out->n_logprobs = out->n_top = 0;
   for (uint32_t i = 0; i < m->n_runs; i++) {
     const tri_run *run = &m->runs[i];
     const float *rows = hidden + run->row * f->d;

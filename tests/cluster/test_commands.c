@@ -137,6 +137,34 @@ static void submit_and_status_from_a_key_folder(void **state) {
   tri_cluster_stop(&c);
 }
 
+static void same(const json_t *a, const json_t *b, const char *key) {
+  if (!json_equal(json_object_get(a, key), json_object_get(b, key))) fail_msg("another %s", key);
+}
+
+/* Every option that changes what is drawn, in one process and over workers. */
+static void sampling_is_the_same_in_every_command(void **state) {
+  (void)state;
+  const char *const options[] = {"-m", LAB_MODEL, "-t", "1", "-p", "Once upon a time", "-n", "30", "--seed", "7", "--temp", "1.1", "--top-k",
+                                 "200", "--top-p", "0.98", "--min-p", "0.01", "--typical", "0.9", "--repeat-penalty", "1.1",
+                                 "--frequency-penalty", "0.2", "--presence-penalty", "0.1", "--repeat-last", "20", "--logit-bias", "11-inf",
+                                 "--logit-bias", "258+1.5", "--stop-token", "13", "--logprobs", "3", "--ignore-eos", "--json"};
+  enum { OPTIONS = sizeof options / sizeof *options };
+  const char *argv[OPTIONS + 8] = {"trireme", "run"};
+  memcpy(argv + 2, options, sizeof options);
+  json_t *one = run_json(argv);
+  size_t n = json_array_size(json_object_get(one, "ids"));
+  assert_true(n > 5);
+  assert_int_equal(json_array_size(json_object_get(one, "logprobs")), n);
+  argv[1] = "local", argv[OPTIONS + 2] = "--wire", argv[OPTIONS + 3] = "f32", argv[OPTIONS + 4] = "-w";
+  for (int workers = 1; workers <= 3; workers += 2) {
+    argv[OPTIONS + 5] = workers == 1 ? "1" : "3";
+    json_t *many = run_json(argv);
+    same(one, many, "ids"), same(one, many, "text"), same(one, many, "reason"), same(one, many, "logprobs");
+    json_decref(many);
+  }
+  json_decref(one);
+}
+
 /* Until the text begins to come. */
 static pid_t start_long_local(int *fd) {
   char byte;
@@ -195,6 +223,10 @@ static void what_cannot_start_says_why(void **state) {
       {{"trireme", "local", "-m", LAB_MODEL, "-p", "x", "--workers", "99"}, 2, "between 1 and 64"},
       {{"trireme", "local", "-m", LAB_MODEL, "-p", "x", "--wire", "int3"}, 2, "int3"},
       {{"trireme", "local", "-m", LAB_MODEL, "-p", ""}, 0, "tokens/s"},
+      {{"trireme", "run", "-m", LAB_MODEL, "-p", "x", "--logit-bias", "12"}, 2, "--logit-bias 12: a token id, + or -"},
+      {{"trireme", "run", "-m", LAB_MODEL, "-p", "x", "--logit-bias", "9999999-1"}, 2, "token 9999999"},
+      {{"trireme", "local", "-m", LAB_MODEL, "-p", "x", "--stop-token", "9999999"}, 2, "stop_tokens: 9999999"},
+      {{"trireme", "run", "-m", LAB_MODEL, "-p", "x", "--stop-token", "the"}, 2, "a token id is expected"},
       {{"trireme", "submit", "-p", "x"}, 2, "a coordinator and a key are needed"},
       {{"trireme", "keys", "-k", "/nonexistent", "--allow", "/nonexistent/public.key"}, 3, "/nonexistent/public.key"},
       {{"trireme-worker", "-m", LAB_MODEL}, 2, "--coordinator ENDPOINT is needed"},
@@ -219,6 +251,7 @@ int main(void) {
       cmocka_unit_test(local_shows_its_stages),
       cmocka_unit_test(local_as_json_counts_memory_and_bytes),
       cmocka_unit_test(submit_and_status_from_a_key_folder),
+      cmocka_unit_test(sampling_is_the_same_in_every_command),
       cmocka_unit_test(an_interrupted_local_cleans_up),
       cmocka_unit_test(a_killed_local_takes_its_processes_along_and_its_folder_goes_with_the_next),
       cmocka_unit_test(what_cannot_start_says_why),

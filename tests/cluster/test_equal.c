@@ -45,7 +45,7 @@ static void generate_here(const tri_sampler_params *p, int32_t out[PREDICT]) {
   for (size_t i = 0; i < ids.len; i++) assert_ok(tri_ids_push(&all, ids.data[i]), err);
   assert_ok(tri_single_feed(&single, 0, 0, all.data, all.len, row, &err), err);
   for (int i = 0; i < PREDICT; i++) {
-    out[i] = tri_sampler_pick(sampler, p, row, all.data, all.len, all.len).token;
+    out[i] = tri_sampler_pick(sampler, p, NULL, row, all.data, all.len, all.len).token;
     assert_ok(tri_ids_push(&all, out[i]), err);
     assert_ok(tri_single_feed(&single, 0, (int32_t)all.len - 1, &out[i], 1, row, &err), err);
   }
@@ -99,8 +99,9 @@ static void check_scores(tri_client *client) {
 static void over_any_number_of_workers(void **state) {
   (void)state;
   const tri_sampler_params greedy = {.temperature = 0, .top_p = 1, .repeat_penalty = 1},
-                           seeded = {.temperature = 0.9f, .top_k = 50, .top_p = 0.95f, .min_p = 0.02f, .repeat_penalty = 1.2f,
-                                     .repeat_last = 20, .seed = 11};
+                           seeded = {.temperature = 0.9f, .top_k = 50, .top_p = 0.95f, .min_p = 0.02f, .typical_p = 0.9f,
+                                     .repeat_penalty = 1.2f, .frequency_penalty = 0.3f, .presence_penalty = 0.2f, .repeat_last = 20,
+                                     .seed = 11, .n_bias = 1, .bias_tokens = {11}, .bias = {1.5f}};
   for (int workers = 1; workers <= 4; workers++) {
     tri_cluster *cluster = lab_start(workers, 0, TRI_WIRE_F32);
     tri_client *client = lab_dial(cluster);

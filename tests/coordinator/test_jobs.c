@@ -48,6 +48,10 @@ static void refusals_say_what_is_wrong(void **state) {
   assert_fails(submit(&m, some, 1), TRI_E_INVALID, err, "predict");
   m = request(TRI_WANT_SAMPLE), m.sampling.temperature = -1;
   assert_fails(submit(&m, some, 1), TRI_E_INVALID, err, "temp");
+  m = request(TRI_WANT_SAMPLE), m.sampling.n_bias = 1, m.sampling.bias_tokens[0] = VOCAB;
+  assert_fails(submit(&m, some, 1), TRI_E_INVALID, err, "a logit bias for token 100");
+  m = request(TRI_WANT_SAMPLE), m.n_stop_tokens = 1, m.stop_tokens[0] = VOCAB;
+  assert_fails(submit(&m, some, 1), TRI_E_INVALID, err, "stop_tokens: 100");
   m = request(TRI_WANT_SCORE);
   assert_fails(submit(&m, some, 1), TRI_E_INVALID, err, "at least 2");
   m = request(TRI_WANT_NONE);
@@ -103,6 +107,22 @@ static void a_job_ends_at_its_length_or_the_contexts(void **state) {
   tri_buf_free(&text);
 }
 
+static void a_stop_token_ends_a_job_and_counts(void **state) {
+  (void)state;
+  tri_buf text = {0};
+  tri_msg_submit m = request(TRI_WANT_SAMPLE);
+  m.n_stop_tokens = 2, m.stop_tokens[0] = 9, m.stop_tokens[1] = 6, m.ignore_end = true;
+  assert_ok(submit(&m, some, 3), err);
+  assert_true(tri_jobs_take(&jobs, 20) == job);
+  tri_jobs_token(&jobs, job, 5, 30, &text);
+  assert_int_equal(job->state, TRI_JOB_RUNNING);
+  tri_jobs_token(&jobs, job, 6, 40, &text);
+  assert_int_equal(job->state, TRI_JOB_ENDED);
+  assert_int_equal(job->reason, TRI_DONE_STOP);
+  assert_int_equal(job->generated, 2);
+  tri_buf_free(&text);
+}
+
 /* What is held back stands in Done, also when it has to be sent a second time; a job counts until it is taken in. */
 static void done_can_be_told_twice(void **state) {
   (void)state;
@@ -151,6 +171,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(refusals_say_what_is_wrong, start, stop),
       cmocka_unit_test_setup_teardown(the_queue_is_bounded_and_in_order, start, stop),
       cmocka_unit_test_setup_teardown(a_job_ends_at_its_length_or_the_contexts, start, stop),
+      cmocka_unit_test_setup_teardown(a_stop_token_ends_a_job_and_counts, start, stop),
       cmocka_unit_test_setup_teardown(done_can_be_told_twice, start, stop),
       cmocka_unit_test_setup_teardown(logits_are_limited_in_bytes, start, stop),
   };

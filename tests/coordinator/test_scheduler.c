@@ -192,6 +192,21 @@ static void results_that_do_not_fit_are_the_workers_fault(void **state) {
   assert_ok(answer(1, 1, 1, 0), err);
 }
 
+static void likeliest_tokens_come_as_many_as_asked_for(void **state) {
+  (void)state;
+  submit(TRI_WANT_SAMPLE, 1, 5)->sampling.top = 3;
+  assert_true(next());
+  assert_int_equal(action.open.sampling.top, 3);
+  assert_fails(answer(1, 1, 1, 0), TRI_E_PROTOCOL, err, "0 likeliest");
+  result = (tri_msg_result){.epoch = 1, .id = 1, .n_tokens = 1, .n_logprobs = 1, .n_top = 3, .top_tokens = {5, VOCAB, 6}};
+  assert_fails(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), TRI_E_PROTOCOL, err, "token 1000");
+  result.top_tokens[1] = 7, result.top_logprobs[2] = -4;
+  assert_ok(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), err);
+  assert_int_equal(output.tokens.n_top, 3);
+  assert_int_equal(output.tokens.top_tokens[1], 7);
+  assert_true(output.tokens.top_logprobs[2] == -4);
+}
+
 static void a_new_epoch_starts_clean_and_queued_jobs_survive(void **state) {
   (void)state;
   tri_job *first = submit(TRI_WANT_SAMPLE, 10, 5);
@@ -220,6 +235,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_cancelled_prompt_frees_its_slot_at_once, start, stop),
       cmocka_unit_test_setup_teardown(several_slots_take_turns, start, stop),
       cmocka_unit_test_setup_teardown(results_that_do_not_fit_are_the_workers_fault, start, stop),
+      cmocka_unit_test_setup_teardown(likeliest_tokens_come_as_many_as_asked_for, start, stop),
       cmocka_unit_test_setup_teardown(a_new_epoch_starts_clean_and_queued_jobs_survive, start, stop),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

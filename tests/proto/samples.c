@@ -35,19 +35,28 @@ static void text(uint64_t *state, char *out, size_t size, uint32_t min) {
 }
 #define TEXT(m) text(s, m, sizeof(m), 0)
 
-static tri_sampler_params sampling(uint64_t *s) {
-  tri_sampler_params p;
-  memset(&p, 0, sizeof p);
-  p.temperature = real(s), p.top_p = real(s), p.min_p = real(s), p.repeat_penalty = real(s);
-  p.top_k = (int32_t)u32(s), p.repeat_last = (int32_t)u32(s), p.seed = u64(s);
-  return p;
-}
 static void tokens(uint64_t *s, int32_t *out, uint32_t n) {
   for (uint32_t i = 0; i < n; i++) out[i] = (int32_t)pick(s, INT32_MAX);
 }
 static void reals(uint64_t *s, float *out, uint32_t n) {
   for (uint32_t i = 0; i < n; i++) out[i] = real(s);
 }
+
+static tri_sampler_params sampling(uint64_t *s) {
+  tri_sampler_params p;
+  memset(&p, 0, sizeof p);
+  p.typical_p = real(s), p.frequency_penalty = real(s), p.presence_penalty = real(s), p.top = (int32_t)u32(s);
+  p.n_bias = between(s, 0, TRI_SAMPLER_BIASES);
+  tokens(s, p.bias_tokens, p.n_bias), reals(s, p.bias, p.n_bias);
+  p.temperature = real(s), p.top_p = real(s), p.min_p = real(s), p.repeat_penalty = real(s);
+  p.top_k = (int32_t)u32(s), p.repeat_last = (int32_t)u32(s), p.seed = u64(s);
+  return p;
+}
+/* What Result and Tokens both carry. */
+#define SAMPLED(s, m)                                                              \
+  (tokens(s, (m)->tokens, (m)->n_tokens = between(s, 0, TRI_MAX_RUNS)),            \
+   reals(s, (m)->logprobs, (m)->n_logprobs = between(s, 0, TRI_MAX_ROWS)),         \
+   tokens(s, (m)->top_tokens, (m)->n_top = between(s, 0, TRI_MAX_TOP)), reals(s, (m)->top_logprobs, (m)->n_top))
 
 static void step(uint64_t *s, tri_msg_step *m) {
   m->epoch = u32(s), m->id = u64(s), m->n_runs = between(s, 1, TRI_MAX_RUNS);
@@ -79,6 +88,7 @@ static void submit(uint64_t *s, tri_msg_submit *m) {
     text(s, m->stops[i], TRI_MAX_STOP, 1);
     if (flag(s)) memcpy(m->stops[i], "\n", 1);
   }
+  tokens(s, m->stop_tokens, m->n_stop_tokens = between(s, 0, TRI_MAX_STOP_TOKENS));
 }
 
 static void make(uint64_t *s, tri_msg *m) {
@@ -101,9 +111,7 @@ static void make(uint64_t *s, tri_msg *m) {
   case TRI_MSG_OPEN: m->open.epoch = u32(s), m->open.slot = between(s, 0, INT32_MAX), m->open.sampling = sampling(s); break;
   case TRI_MSG_STEP: step(s, &m->step); break;
   case TRI_MSG_RESULT:
-    m->result.epoch = u32(s), m->result.id = u64(s);
-    tokens(s, m->result.tokens, m->result.n_tokens = between(s, 0, TRI_MAX_RUNS));
-    reals(s, m->result.logprobs, m->result.n_logprobs = between(s, 0, TRI_MAX_ROWS));
+    m->result.epoch = u32(s), m->result.id = u64(s), SAMPLED(s, &m->result);
     break;
   case TRI_MSG_HEARTBEAT:
     m->heartbeat.epoch = u32(s), m->heartbeat.steps = u64(s), m->heartbeat.rows = u64(s), m->heartbeat.busy_us = u64(s);
@@ -114,9 +122,7 @@ static void make(uint64_t *s, tri_msg *m) {
   case TRI_MSG_SUBMIT: submit(s, &m->submit); break;
   case TRI_MSG_ACCEPTED: m->accepted.job = u64(s), m->accepted.prompt_tokens = u32(s), m->accepted.ahead = u32(s); break;
   case TRI_MSG_TOKENS:
-    m->tokens.job = u64(s), m->tokens.index = u32(s);
-    tokens(s, m->tokens.tokens, m->tokens.n_tokens = between(s, 0, TRI_MAX_RUNS));
-    reals(s, m->tokens.logprobs, m->tokens.n_logprobs = between(s, 0, TRI_MAX_ROWS));
+    m->tokens.job = u64(s), m->tokens.index = u32(s), SAMPLED(s, &m->tokens);
     break;
   case TRI_MSG_DONE:
     m->done.job = u64(s), m->done.queued_us = u64(s), m->done.prefill_us = u64(s), m->done.decode_us = u64(s);

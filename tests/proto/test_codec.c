@@ -123,6 +123,10 @@ static void encode_refuses_numbers_beyond_the_limits(void **state) {
   REFUSED(TRI_MSG_RESULT, in.result.n_tokens = TRI_MAX_RUNS + 1, "result.tokens: too many");
   REFUSED(TRI_MSG_RESULT, (in.result.n_tokens = 1, in.result.tokens[0] = -1), "result.tokens: not a token");
   REFUSED(TRI_MSG_RESULT, in.result.n_logprobs = TRI_MAX_ROWS + 1, "result.logprobs");
+  REFUSED(TRI_MSG_RESULT, in.result.n_top = TRI_MAX_TOP + 1, "result.top_tokens: too many");
+  REFUSED(TRI_MSG_OPEN, in.open.sampling.n_bias = TRI_SAMPLER_BIASES + 1, "open.bias_tokens: too many");
+  REFUSED(TRI_MSG_SUBMIT, (in.submit.sampling.n_bias = 1, in.submit.sampling.bias_tokens[0] = -1), "submit.bias_tokens: not a token");
+  REFUSED(TRI_MSG_SUBMIT, in.submit.n_stop_tokens = TRI_MAX_STOP_TOKENS + 1, "submit.stop_tokens: too many");
   REFUSED(TRI_MSG_TOKENS, in.tokens.n_tokens = TRI_MAX_RUNS + 1, "tokens.tokens");
   REFUSED(TRI_MSG_TOKENS, in.tokens.n_logprobs = TRI_MAX_ROWS + 1, "tokens.logprobs");
 }
@@ -200,6 +204,13 @@ static void decode_refuses_what_encode_would(void **state) {
   block(&b, 7, "", 0), body_refused(F_SUBMIT, &b, "submit.stops: too many");
   block(&b, 7, "", 0), block(&b, 8, longer, TRI_MAX_STOP), body_refused(F_SUBMIT, &b, "submit.stops");
   block(&b, 7, "", 0), block(&b, 8, "", 0), body_refused(F_SUBMIT, &b, "submit.stops");
+  for (int i = 0; i <= TRI_MAX_STOP_TOKENS; i++) number(&b, 11, 1);
+  block(&b, 7, "", 0), body_refused(F_SUBMIT, &b, "submit.stop_tokens: too many");
+  for (int i = 0; i <= TRI_SAMPLER_BIASES; i++) number(&run, 12, 1), varint(&run, 13 << 3 | 5), tri_buf_append(&run, "\0\0\0\0", 4);
+  block(&b, 7, run.data, run.len), body_refused(F_SUBMIT, &b, "submit.bias_tokens: too many");
+  number(&run, 12, 1), block(&b, 3, run.data, run.len), body_refused(F_OPEN, &b, "open.bias_tokens: not as many");
+  tri_buf_clear(&run);
+  number(&b, 5, 1), body_refused(F_RESULT, &b, "result.top_tokens: not as many");
   for (int i = 0; i <= TRI_MAX_RUNS; i++) number(&b, 3, 1);
   body_refused(F_RESULT, &b, "result.tokens: too many");
   number(&b, 3, 1u << 31), body_refused(F_RESULT, &b, "result.tokens: not a token");

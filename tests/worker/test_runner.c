@@ -176,7 +176,7 @@ static void samples_see_the_history_of_their_slot(void **state) {
   for (uint32_t i = N - 4; i < N; i++) {
     m = make_step(i, 1, TRI_WANT_SAMPLE, -1);
     t = pass(&m, NULL);
-    tri_sample s = tri_sampler_pick(sampler, &params, want + i * (size_t)shape->vocab, tokens, i + 1, i + 1);
+    tri_sample s = tri_sampler_pick(sampler, &params, NULL, want + i * (size_t)shape->vocab, tokens, i + 1, i + 1);
     assert_int_equal(t->result.n_tokens, 1);
     assert_int_equal(t->result.tokens[0], s.token);
     assert_memory_equal(&t->result.logprobs[0], &s.logprob, sizeof s.logprob);
