@@ -9,7 +9,11 @@
 enum {
   TRI_SAMPLER_BIASES = 300, /* tokens with a bias */
   TRI_SAMPLER_TOP = 20,     /* likeliest tokens reported with each one drawn */
+  TRI_GRAMMAR_BYTES = 1 << 20, /* of a grammar's text */
 };
+
+/* What a grammar is written in: none, GBNF (engine/grammar.h), a JSON schema (engine/schema.h). */
+typedef enum tri_lang { TRI_LANG_NONE, TRI_LANG_GBNF, TRI_LANG_SCHEMA, TRI_LANG_COUNT } tri_lang;
 
 typedef struct tri_sampler_params {
   float temperature;       /* 0: greedy */
