@@ -7,6 +7,11 @@
 
 enum { PATIENCE_MS = 2000 };
 
+void tri_follow_show_prompt(const tri_follow *f) {
+  fwrite(f->payload->data + f->request->grammar_bytes, 1, f->payload->len - f->request->grammar_bytes, stdout);
+  fflush(stdout);
+}
+
 static void take_text(tri_follow *f, const tri_client_event *e) {
   tri_buf_append(&f->text, e->payload, e->payload_len);
   if (f->quiet || !e->payload_len) return;
@@ -33,9 +38,9 @@ static tri_status take_event(tri_follow *f, const tri_client_event *e, bool *ove
   case TRI_MSG_REFUSE: return tri_status_fail(err, (tri_status)m->refuse.status, "the coordinator refused the job: %s", m->refuse.text);
   case TRI_MSG_ACCEPTED:
     f->job = m->accepted.job;
-    if (f->show_prompt && !f->quiet) fwrite(f->prompt->data, 1, f->prompt->len, stdout), fflush(stdout);
+    if (f->show_prompt && !f->quiet) tri_follow_show_prompt(f);
     f->ahead = m->accepted.ahead;
-    *over = f->detach;
+    *over = f->request->detach;
     return TRI_OK;
   case TRI_MSG_TOKENS:
     f->begun = true;
@@ -61,10 +66,10 @@ static void cancel(tri_client *c, uint64_t job) {
   if (tri_client_cancel(c, job, &err) != TRI_OK) TRI_WARN("job %llu could not be cancelled: %s", (unsigned long long)job, err.text);
 }
 
-tri_status tri_follow_job(tri_client *c, const tri_msg_submit *request, tri_follow *f, tri_error *err) {
+tri_status tri_follow_job(tri_client *c, tri_follow *f, tri_error *err) {
   tri_client_event e;
   bool over = false;
-  tri_status status = tri_client_submit(c, request, f->prompt->data, f->prompt->len, err);
+  tri_status status = tri_client_submit(c, f->request, f->payload->data, f->payload->len, err);
   bool patient = false; /* it has been told that there is a wait */
   while (status == TRI_OK && !over) {
     bool waiting = f->job && !f->begun && !patient;
@@ -74,7 +79,7 @@ tri_status tri_follow_job(tri_client *c, const tri_msg_submit *request, tri_foll
   }
   /* our going would end it too, but only at its next token */
   if (status == TRI_E_CANCELLED && f->job) cancel(c, f->job);
-  if (!f->quiet && !f->detach && f->job) putchar('\n'), fflush(stdout);
+  if (!f->quiet && !f->request->detach && f->job) putchar('\n'), fflush(stdout);
   return status;
 }
 
@@ -85,7 +90,7 @@ void tri_follow_summary(const tri_follow *f, FILE *out) {
 
 json_t *tri_follow_json(const tri_follow *f) {
   const tri_msg_done *d = &f->done;
-  if (f->detach) return json_pack("{s:I}", "job", (json_int_t)f->job);
+  if (f->request->detach) return json_pack("{s:I}", "job", (json_int_t)f->job);
   json_t *ids = json_array();
   for (size_t i = 0; i < f->ids.len; i++) json_array_append_new(ids, json_integer(f->ids.data[i]));
   json_t *doc = json_pack("{s:s%, s:o, s:s, s:i, s:i, s:f, s:f}", "text", f->text.data ? (char *)f->text.data : "", f->text.len, "ids", ids,

@@ -11,8 +11,8 @@
 
 typedef struct tri_follow {
   /* in */
-  const tri_buf *prompt;
-  bool detach;
+  const tri_msg_submit *request;
+  const tri_buf *payload; /* its payload: the grammar's text and the prompt's */
   bool quiet;       /* collect the text, print nothing (--json) */
   bool show_prompt; /* print it before the answer */
   /* out */
@@ -27,7 +27,9 @@ typedef struct tri_follow {
 
 /* Text goes to stdout as it comes. Returns once the job has ended (detach: was accepted). A job that failed, or was refused,
  * is an error. */
-TRI_MUST_CHECK tri_status tri_follow_job(tri_client *c, const tri_msg_submit *request, tri_follow *f, tri_error *err);
+TRI_MUST_CHECK tri_status tri_follow_job(tri_client *c, tri_follow *f, tri_error *err);
+/* The prompt's text on stdout. */
+void tri_follow_show_prompt(const tri_follow *f);
 /* Its scores, and its speed as tri_cli_print_speed, on `out`. */
 void tri_follow_summary(const tri_follow *f, FILE *out);
 /* It as a JSON object for --json; the caller's reference. */

@@ -67,13 +67,13 @@ static void report(const tri_follow *f, json_t *nodes) {
   tri_follow_summary(f, stderr);
 }
 
-static tri_status run(tri_cluster *cluster, const tri_msg_submit *request, const tri_buf *prompt, tri_error *err) {
+static tri_status run(tri_cluster *cluster, const tri_msg_submit *request, const tri_buf *payload, tri_error *err) {
   tri_client *client;
   json_t *nodes = NULL;
   tri_status status = tri_cluster_dial(&client, cluster, err);
   if (status != TRI_OK) return status;
-  tri_follow f = {.prompt = prompt, .quiet = as_json, .show_prompt = !no_prompt};
-  status = tri_follow_job(client, request, &f, err);
+  tri_follow f = {.request = request, .payload = payload, .quiet = as_json, .show_prompt = !no_prompt};
+  status = tri_follow_job(client, &f, err);
   if (status == TRI_OK) status = fetch_final_status(client, &f, &nodes, err);
   if (status == TRI_OK) report(&f, nodes);
   json_decref(nodes);
@@ -82,15 +82,15 @@ static tri_status run(tri_cluster *cluster, const tri_msg_submit *request, const
   return status;
 }
 
-static tri_status read_options(tri_cluster_options *o, tri_msg_submit *request, tri_buf *prompt, tri_error *err) {
+static tri_status read_options(tri_cluster_options *o, tri_msg_submit *request, tri_buf *payload, tri_error *err) {
   if (!model_path) return tri_status_fail(err, TRI_E_INVALID, "a model is needed: -m FILE");
   *o = (tri_cluster_options){.model_path = model_path, .workers = (int)workers, .threads = (int)threads,
                              .context = (int)context, .memory = memory};
   tri_status status = tri_wire_parse(wire_name, &o->wire, err);
   if (status == TRI_OK) status = tri_kv_parse(kv_name, &o->kv_type, err);
-  if (status == TRI_OK) status = tri_sampling_resolve(&sampling, request, err);
+  if (status == TRI_OK) status = tri_sampling_resolve(&sampling, request, payload, err);
   if (status == TRI_OK) request->special = special, request->no_bos = no_bos;
-  if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, prompt, err);
+  if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, payload, err);
   return status;
 }
 
@@ -101,14 +101,14 @@ int tri_cli_local(int argc, char **argv) {
   tri_cluster_options options;
   tri_msg_submit request;
   tri_cluster *cluster = NULL;
-  tri_buf prompt = {0};
+  tri_buf payload = {0};
   int64_t start = tri_clock_ms();
-  tri_status status = read_options(&options, &request, &prompt, &err);
+  tri_status status = read_options(&options, &request, &payload, &err);
   if (status == TRI_OK) status = tri_cluster_start(&cluster, &options, &err);
   if (status == TRI_OK && verbose)
     fprintf(stderr, "cluster up in %.2f s; seed %llu\n", (double)(tri_clock_ms() - start) / 1e3, (unsigned long long)request.sampling.seed);
-  if (status == TRI_OK) status = run(cluster, &request, &prompt, &err);
+  if (status == TRI_OK) status = run(cluster, &request, &payload, &err);
   tri_cluster_stop(&cluster);
-  tri_buf_free(&prompt);
+  tri_buf_free(&payload);
   return status == TRI_OK ? 0 : tri_cli_fail(&err);
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/follow.h"
+#include "engine/draw.h"
 #include "engine/stream.h"
 
 static const char *model_path, *prompt_option, *kv_name = "f16";
@@ -36,7 +37,9 @@ typedef struct run {
   tri_sampler *sampler;
   tri_stream *stream;
   tri_msg_submit request;
-  tri_buf prompt, fresh; /* fresh: text that has not been shown */
+  tri_draw draw;
+  tri_lexicon *lexicon;
+  tri_buf payload, fresh; /* fresh: text that has not been shown */
   tri_ids ids;           /* prompt and answer */
   float *logits;
   tri_follow out;
@@ -46,8 +49,8 @@ static tri_status prepare(run *r, tri_error *err) {
   tri_ftype kv;
   if (!model_path) return tri_status_fail(err, TRI_E_INVALID, "a model is needed: -m FILE");
   tri_status status = tri_kv_parse(kv_name, &kv, err);
-  if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &r->request, err);
-  if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &r->prompt, err);
+  if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &r->request, &r->payload, err);
+  if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &r->payload, err);
   if (status != TRI_OK) return status;
   int64_t start = tri_clock_ms();
   tri_progress progress = tri_progress_begin("loading");
@@ -72,7 +75,8 @@ static tri_status tokenise(run *r, tri_error *err) {
   int32_t limit = tri_stage_get_spec(r->single.stage)->context;
   tri_status status = TRI_OK;
   if (!no_bos && tri_tokenizer_adds_bos(r->tokenizer)) status = tri_ids_push(&r->ids, tri_tokenizer_bos(r->tokenizer));
-  if (status == TRI_OK) status = tri_tokenizer_encode(r->tokenizer, (const char *)r->prompt.data, r->prompt.len, special, &r->ids, err);
+  if (status == TRI_OK) status = tri_tokenizer_encode(r->tokenizer, (const char *)r->payload.data + r->request.grammar_bytes,
+                                                        r->payload.len - r->request.grammar_bytes, special, &r->ids, err);
   if (status != TRI_OK) return status;
   if (r->ids.len == 0) return tri_status_fail(err, TRI_E_INVALID, "the prompt is empty");
   if (r->ids.len >= (size_t)limit)
@@ -83,6 +87,18 @@ static tri_status tokenise(run *r, tri_error *err) {
   return TRI_OK;
 }
 
+static tri_status begin_answer(run *r, tri_error *err) {
+  tri_buf gbnf = {0};
+  if (r->request.grammar && sampling.ignore_end)
+    return tri_status_fail(err, TRI_E_INVALID, "--ignore-eos: an answer that follows a grammar ends where the grammar does");
+  tri_status status = tri_draw_grammar(r->request.grammar, r->payload.data, r->request.grammar_bytes, &gbnf, err);
+  if (status == TRI_OK)
+    tri_draw_begin(&r->draw, &r->request.sampling, r->out.done.prompt_tokens, (char *)gbnf.data, gbnf.len, &r->lexicon, r->tokenizer,
+                   (size_t)tri_model_shape(r->single.model)->vocab);
+  tri_buf_free(&gbnf);
+  return status;
+}
+
 static void show(run *r) {
   tri_buf_append(&r->out.text, r->fresh.data, r->fresh.len);
   if (r->fresh.len && !as_json) fwrite(r->fresh.data, 1, r->fresh.len, stdout), fflush(stdout);
@@ -90,18 +106,19 @@ static void show(run *r) {
 }
 
 /* The next token, noted with all that is asked for. */
-static tri_status pick(run *r, int32_t *token) {
-  const tri_sampler_params *p = &r->request.sampling;
-  size_t n_top = tri_sampler_top_count(p, (size_t)tri_model_shape(r->single.model)->vocab);
-  tri_sample s = tri_sampler_pick(r->sampler, p, NULL, r->logits, r->ids.data, r->ids.len, r->ids.len), top[TRI_SAMPLER_TOP];
+static tri_status pick(run *r, int32_t *token, tri_error *err) {
+  tri_sample s, top[TRI_SAMPLER_TOP];
   int32_t tokens[TRI_SAMPLER_TOP];
   float logprobs[TRI_SAMPLER_TOP];
-  tri_sampler_top(r->sampler, r->logits, n_top, top);
+  size_t n_top, vocab = (size_t)tri_model_shape(r->single.model)->vocab;
+  tri_status status = tri_draw_next(&r->draw, r->sampler, vocab, r->logits, r->ids.data, r->ids.len, &s, top, &n_top, err);
+  if (status != TRI_OK) return status;
   for (size_t i = 0; i < n_top; i++) tokens[i] = top[i].token, logprobs[i] = top[i].logprob;
   *token = s.token;
-  tri_status status = n_top ? tri_scores_add(&r->out.scores, s, tokens, logprobs, n_top) : TRI_OK;
+  if (n_top) status = tri_scores_add(&r->out.scores, s, tokens, logprobs, n_top);
   if (status == TRI_OK) status = tri_ids_push(&r->out.ids, s.token);
-  return status == TRI_OK ? tri_ids_push(&r->ids, s.token) : status;
+  if (status == TRI_OK) status = tri_ids_push(&r->ids, s.token);
+  return status == TRI_OK ? TRI_OK : tri_status_fail(err, status, "out of memory for the answer");
 }
 
 /* Why the token ends it, or TRI_DONE_COUNT if it does not; its text goes to the stream. */
@@ -122,13 +139,13 @@ static tri_status generate(run *r, tri_error *err) {
   tri_msg_done *done = &r->out.done;
   int32_t token;
   int64_t start_us = tri_clock_us(), prefilled_us = 0;
-  if (!no_prompt && !as_json) fwrite(r->prompt.data, 1, r->prompt.len, stdout), fflush(stdout);
+  if (!no_prompt && !as_json) tri_follow_show_prompt(&r->out);
   tri_status status = tri_single_feed(&r->single, 0, 0, r->ids.data, r->ids.len, r->logits, err);
   for (done->reason = TRI_DONE_COUNT; status == TRI_OK;) {
-    status = pick(r, &token);
+    status = pick(r, &token, err);
+    if (status != TRI_OK) return status;
     if (!prefilled_us) prefilled_us = tri_clock_us();
-    if (status == TRI_OK) status = take(r, token, &done->reason);
-    if (status != TRI_OK) return tri_status_fail(err, status, "out of memory for the answer");
+    if (take(r, token, &done->reason) != TRI_OK) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the answer");
     if (done->reason != TRI_DONE_COUNT) break;
     status = tri_single_feed(&r->single, 0, (int32_t)r->ids.len - 1, &token, 1, r->logits, err);
   }
@@ -158,16 +175,20 @@ int tri_cli_run(int argc, char **argv) {
   if (!tri_cli_parse(&spec, argc, argv, 0, 0, NULL, &code)) return code;
   tri_error err = {0};
   run r = {0};
+  r.out.request = &r.request, r.out.payload = &r.payload;
   tri_status status = prepare(&r, &err);
   if (status == TRI_OK) status = tokenise(&r, &err);
+  if (status == TRI_OK) status = begin_answer(&r, &err);
   if (status == TRI_OK) status = generate(&r, &err);
   if (status == TRI_OK) report(&r);
   tri_follow_free(&r.out);
+  tri_draw_end(&r.draw);
+  tri_lexicon_destroy(&r.lexicon);
   tri_stream_close(&r.stream);
   tri_sampler_destroy(&r.sampler);
   tri_single_close(&r.single);
   tri_ids_free(&r.ids);
-  tri_buf_free(&r.prompt);
+  tri_buf_free(&r.payload);
   tri_buf_free(&r.fresh);
   free(r.logits);
   return status == TRI_OK ? 0 : tri_cli_fail(&err);

@@ -54,7 +54,22 @@ static tri_status read_stops(const tri_sampling_args *a, tri_msg_submit *m, tri_
   return TRI_OK;
 }
 
-tri_status tri_sampling_resolve(tri_sampling_args *a, tri_msg_submit *out, tri_error *err) {
+/* Any JSON value is what the empty schema says. */
+static tri_status read_grammar(const tri_sampling_args *a, tri_msg_submit *m, tri_buf *payload, tri_error *err) {
+  tri_status status = TRI_OK;
+  const char *path = a->grammar_path ? a->grammar_path : a->schema_path;
+  if (a->json_mode + (a->grammar_path != NULL) + (a->schema_path != NULL) > 1)
+    return tri_status_fail(err, TRI_E_INVALID, "only one of --json-mode, --json-schema and --grammar is possible");
+  if (path) status = tri_file_read(payload, path, TRI_GRAMMAR_BYTES, err);
+  else if (a->json_mode) tri_buf_append(payload, "{}", 2);
+  else return TRI_OK;
+  if (status == TRI_OK && !payload->len) return tri_status_fail(err, TRI_E_INVALID, "%s is empty", path);
+  m->grammar = a->grammar_path ? TRI_LANG_GBNF : TRI_LANG_SCHEMA;
+  m->grammar_bytes = (uint32_t)payload->len;
+  return status;
+}
+
+tri_status tri_sampling_resolve(tri_sampling_args *a, tri_msg_submit *out, tri_buf *payload, tri_error *err) {
   pick_seed(a);
   *out = (tri_msg_submit){.want = TRI_WANT_SAMPLE, .predict = (uint32_t)a->predict, .ignore_end = a->ignore_end};
   out->sampling = (tri_sampler_params){
@@ -64,13 +79,18 @@ tri_status tri_sampling_resolve(tri_sampling_args *a, tri_msg_submit *out, tri_e
       .seed = (uint64_t)a->seed};
   tri_status status = read_biases(&a->biases, &out->sampling, err);
   if (status == TRI_OK) status = tri_sampler_check(&out->sampling, err);
-  return status == TRI_OK ? read_stops(a, out, err) : status;
+  if (status == TRI_OK) status = read_stops(a, out, err);
+  return status == TRI_OK ? read_grammar(a, out, payload, err) : status;
 }
 
-tri_status tri_sampling_prompt(const char *option, tri_buf *out, tri_error *err) {
+tri_status tri_sampling_prompt(const char *option, tri_buf *payload, tri_error *err) {
   if (!option) return tri_status_fail(err, TRI_E_INVALID, "a prompt is needed: -p TEXT, or -p - to read it from standard input");
-  if (strcmp(option, "-") == 0) return tri_file_read(out, "-", MAX_PROMPT_BYTES, err);
-  tri_buf_append(out, option, strlen(option));
-  if (!tri_buf_ok(out)) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  return TRI_OK;
+  tri_buf text = {0};
+  tri_status status = TRI_OK;
+  if (strcmp(option, "-") == 0) status = tri_file_read(&text, "-", MAX_PROMPT_BYTES, err);
+  else tri_buf_append(&text, option, strlen(option));
+  tri_buf_append(payload, text.data, text.len);
+  if (status == TRI_OK && (!tri_buf_ok(&text) || !tri_buf_ok(payload))) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  tri_buf_free(&text);
+  return status;
 }

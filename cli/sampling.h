@@ -11,7 +11,8 @@
 typedef struct tri_sampling_args {
   double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty, presence_penalty;
   int64_t top_k, repeat_last, seed, predict, top;
-  bool ignore_end;
+  bool ignore_end, json_mode;
+  const char *grammar_path, *schema_path;
   tri_args_list stops, stop_tokens, biases;
 } tri_sampling_args;
 
@@ -40,14 +41,17 @@ typedef struct tri_sampling_args {
   {"stop", 0, TRI_ARG_MULTI, &(a).stops, "TEXT", "End before this text appears; may be given up to 8 times.", 0, 0},              \
   {"stop-token", 0, TRI_ARG_MULTI, &(a).stop_tokens, "ID", "End before this token; may be given up to 16 times.", 0, 0},          \
   {"ignore-eos", 0, TRI_ARG_FLAG, &(a).ignore_end, NULL, "Go on past the end-of-text token.", 0, 0},                              \
+  {"json-mode", 0, TRI_ARG_FLAG, &(a).json_mode, NULL, "Let the answer be one JSON value, whatever is drawn.", 0, 0},            \
+  {"json-schema", 0, TRI_ARG_STRING, &(a).schema_path, "FILE", "Let the answer be JSON that follows this schema.", 0, 0},         \
+  {"grammar", 0, TRI_ARG_STRING, &(a).grammar_path, "FILE", "Let the answer follow this grammar, written in GBNF.", 0, 0},       \
   {"logprobs", 0, TRI_ARG_INT, &(a).top, "N", "Show each token's log-probability, and the N likeliest beside it.", 0,             \
    TRI_SAMPLER_TOP}
 
 /* The options as a request for a job, checked but for what only the model knows. A seed of -1 is replaced by a random one, here
- * and in *a, so that it can be shown. */
-TRI_MUST_CHECK tri_status tri_sampling_resolve(tri_sampling_args *a, tri_msg_submit *out, tri_error *err);
+ * and in *a, so that it can be shown. The grammar's text is appended to *payload, where the prompt's comes after it. */
+TRI_MUST_CHECK tri_status tri_sampling_resolve(tri_sampling_args *a, tri_msg_submit *out, tri_buf *payload, tri_error *err);
 
-/* The prompt given with -p: the text itself, or all of standard input for "-". Freed by the caller. */
-TRI_MUST_CHECK tri_status tri_sampling_prompt(const char *option, tri_buf *out, tri_error *err);
+/* Append the prompt given with -p: the text itself, or all of standard input for "-". */
+TRI_MUST_CHECK tri_status tri_sampling_prompt(const char *option, tri_buf *payload, tri_error *err);
 
 #endif

@@ -36,7 +36,7 @@ static tri_status check(tri_error *err) {
 static void report(const tri_follow *f) {
   if (as_json) {
     json_t *doc = tri_follow_json(f);
-    json_dumpf(doc, stdout, JSON_INDENT(2));
+    json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     putchar('\n');
     json_decref(doc);
   } else if (detach) {
@@ -53,21 +53,21 @@ int tri_cli_submit(int argc, char **argv) {
   tri_error err = {0};
   tri_client *client = NULL;
   tri_interrupt interrupt = TRI_INTERRUPT_NONE;
-  tri_buf prompt = {0};
+  tri_buf payload = {0};
   tri_msg_submit request;
-  tri_follow f = {.prompt = &prompt, .detach = detach, .quiet = as_json, .show_prompt = !no_prompt && !detach};
+  tri_follow f = {.request = &request, .payload = &payload, .quiet = as_json, .show_prompt = !no_prompt && !detach};
   tri_status status = check(&err);
-  if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &request, &err);
-  if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &prompt, &err);
+  if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &request, &payload, &err);
+  if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &payload, &err);
   if (status == TRI_OK) request.special = special, request.no_bos = no_bos, request.detach = detach;
   if (status == TRI_OK && verbose) fprintf(stderr, "seed %llu\n", (unsigned long long)request.sampling.seed);
   if (status == TRI_OK) status = tri_interrupt_begin(&interrupt, &err); /* after the prompt, which standard input may keep us waiting for */
   if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, interrupt.fd, timeout_s * 1000, &err);
-  if (status == TRI_OK) status = tri_follow_job(client, &request, &f, &err);
+  if (status == TRI_OK) status = tri_follow_job(client, &f, &err);
   if (status == TRI_OK) report(&f);
   tri_client_close(&client);
   tri_interrupt_end(&interrupt);
   tri_follow_free(&f);
-  tri_buf_free(&prompt);
+  tri_buf_free(&payload);
   return status == TRI_OK ? 0 : tri_cli_fail(&err);
 }

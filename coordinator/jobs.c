@@ -5,18 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/units.h"
-#include "engine/sampler.h"
+#include "engine/draw.h"
 
 void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab) {
   *j = (tri_jobs){.tokenizer = tokenizer, .context = context, .vocab = vocab, .next_id = 1, .longest_piece = 1};
   for (size_t i = 0; tokenizer && i < tri_tokenizer_size(tokenizer); i++) {
     size_t len = tri_tokenizer_piece(tokenizer, (int32_t)i, true).len;
     if (len > j->longest_piece) j->longest_piece = len;
+    j->has_end |= tri_tokenizer_is_end(tokenizer, (int32_t)i);
   }
 }
 
 static void free_job(tri_job *job) {
   tri_ids_free(&job->prompt);
+  tri_buf_free(&job->grammar);
   tri_stream_close(&job->stream);
   tri_buf_free(&job->rest);
   free(job);
@@ -32,13 +34,39 @@ void tri_jobs_free(tri_jobs *j) {
 
 /* --- submit --- */
 
-static tri_status read_ids(tri_jobs *j, const tri_incoming *from, tri_ids *out, tri_error *err) {
-  size_t n = from->payload_len / sizeof(int32_t);
-  if (from->payload_len % sizeof(int32_t))
-    return tri_status_fail(err, TRI_E_INVALID, "prompt: %zu bytes are no whole number of ids", from->payload_len);
+/* What stands in a payload, which is the grammar and then the prompt. */
+typedef struct part {
+  const uint8_t *data;
+  size_t len;
+} part;
+
+static tri_status split(const tri_msg_submit *m, const tri_incoming *from, part *grammar, part *prompt, tri_error *err) {
+  if (m->grammar_bytes > from->payload_len)
+    return tri_status_fail(err, TRI_E_INVALID, "grammar_bytes: %u, the payload has %zu", m->grammar_bytes, from->payload_len);
+  *grammar = (part){from->payload, m->grammar_bytes};
+  *prompt = (part){m->grammar_bytes ? from->payload + m->grammar_bytes : from->payload, from->payload_len - m->grammar_bytes};
+  return TRI_OK;
+}
+
+static tri_status read_grammar(const tri_jobs *j, const tri_msg_submit *m, part text, tri_buf *out, tri_error *err) {
+  if (m->grammar == TRI_LANG_NONE) return TRI_OK;
+  if (m->want != TRI_WANT_SAMPLE) return tri_status_fail(err, TRI_E_INVALID, "grammar: only what is generated can follow one");
+  if (!j->has_end) return tri_status_fail(err, TRI_E_UNSUPPORTED, "grammar: it needs an end-of-text token, and the model file has none");
+  if (m->ignore_end) return tri_status_fail(err, TRI_E_INVALID, "ignore_end: an answer that follows a grammar ends where the grammar does");
+  tri_status status = tri_draw_grammar(m->grammar, text.data, text.len, out, err);
+  if (status == TRI_OK && j->held_grammar_bytes + out->len > TRI_JOBS_GRAMMAR_BYTES)
+    return tri_status_fail(err, TRI_E_BUSY, "the queue's grammars are at their limit of %s; try again later",
+                           TRI_UNITS(TRI_JOBS_GRAMMAR_BYTES));
+  return status;
+}
+
+static tri_status read_ids(tri_jobs *j, part prompt, tri_ids *out, tri_error *err) {
+  size_t n = prompt.len / sizeof(int32_t);
+  if (prompt.len % sizeof(int32_t))
+    return tri_status_fail(err, TRI_E_INVALID, "prompt: %zu bytes are no whole number of ids", prompt.len);
   for (size_t i = 0; i < n && i <= j->context; i++) {
     int32_t id;
-    memcpy(&id, from->payload + i * sizeof id, sizeof id);
+    memcpy(&id, prompt.data + i * sizeof id, sizeof id);
     if (id < 0 || (uint32_t)id >= j->vocab)
       return tri_status_fail(err, TRI_E_INVALID, "prompt: id %d at %zu is not in the vocabulary of %u", id, i, j->vocab);
     if (tri_ids_push(out, id) != TRI_OK) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the prompt");
@@ -52,15 +80,15 @@ static tri_status too_long(const tri_jobs *j, tri_error *err) {
                          "with a larger --ctx", j->context);
 }
 
-static tri_status read_text(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, tri_ids *out, tri_error *err) {
+static tri_status read_text(tri_jobs *j, const tri_msg_submit *m, part prompt, tri_ids *out, tri_error *err) {
   if (!j->tokenizer) return tri_status_fail(err, TRI_E_UNSUPPORTED, "prompt: the model file has no tokenizer; send token ids");
   /* a token is at most that many bytes, so a longer text cannot fit and need not be tokenised */
-  if (from->payload_len / j->longest_piece > j->context) return too_long(j, err);
+  if (prompt.len / j->longest_piece > j->context) return too_long(j, err);
   int32_t bos = tri_tokenizer_bos(j->tokenizer);
   if (!m->no_bos && bos >= 0 && tri_tokenizer_adds_bos(j->tokenizer) && tri_ids_push(out, bos) != TRI_OK)
     return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the prompt");
-  if (!from->payload_len) return TRI_OK;
-  return tri_tokenizer_encode(j->tokenizer, (const char *)from->payload, from->payload_len, m->special, out, err);
+  if (!prompt.len) return TRI_OK;
+  return tri_tokenizer_encode(j->tokenizer, (const char *)prompt.data, prompt.len, m->special, out, err);
 }
 
 tri_status tri_jobs_check_protocol(uint32_t protocol, tri_error *err) {
@@ -109,13 +137,16 @@ static void append(tri_jobs *j, tri_job *job) {
   j->held++;
   j->queued++;
   j->held_tokens += job->prompt.len;
+  j->held_grammar_bytes += job->grammar.len;
 }
 
 tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, int64_t now_us, tri_job **out, uint32_t *ahead,
                            tri_error *err) {
   if (j->held >= TRI_JOBS_MAX)
     return tri_status_fail(err, TRI_E_BUSY, "the queue is full (%d jobs); try again later", TRI_JOBS_MAX);
+  part grammar = {0}, prompt = {0};
   tri_status status = check_options(j, m, err);
+  if (status == TRI_OK) status = split(m, from, &grammar, &prompt, err);
   if (status != TRI_OK) return status;
   tri_job *job = calloc(1, sizeof *job);
   if (!job) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a job");
@@ -123,7 +154,8 @@ tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incom
                    .sampling = m->sampling, .n_stop_tokens = m->n_stop_tokens, .sends = !m->detach, .submitted_us = now_us};
   memcpy(job->stop_tokens, m->stop_tokens, sizeof job->stop_tokens);
   memcpy(job->client_key, from->key, TRI_KEY_BYTES);
-  status = m->ids ? read_ids(j, from, &job->prompt, err) : read_text(j, m, from, &job->prompt, err);
+  status = m->ids ? read_ids(j, prompt, &job->prompt, err) : read_text(j, m, prompt, &job->prompt, err);
+  if (status == TRI_OK) status = read_grammar(j, m, grammar, &job->grammar, err);
   if (status == TRI_OK) status = check_length(j, job, err);
   if (status == TRI_OK) status = open_stream(j, m, job, err);
   if (status != TRI_OK) return free_job(job), status;
@@ -163,7 +195,8 @@ tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us) {
 void tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text) {
   job->last_token = token;
   job->generated++;
-  bool stopped = tri_sampler_holds(job->stop_tokens, job->n_stop_tokens, token), end = !job->ignore_end && j->tokenizer && tri_tokenizer_is_end(j->tokenizer, token);
+  bool stopped = tri_sampler_holds(job->stop_tokens, job->n_stop_tokens, token);
+  bool end = !job->ignore_end && j->tokenizer && tri_tokenizer_is_end(j->tokenizer, token);
   bool ok = end || stopped || !job->stream || (tri_stream_push(job->stream, token, text, &stopped) == TRI_OK && tri_buf_ok(text));
   if (!ok) tri_jobs_end(j, job, TRI_DONE_FAILED, "out of memory for its text", now_us);
   else if (end) tri_jobs_end(j, job, TRI_DONE_END, NULL, now_us);
@@ -208,6 +241,7 @@ void tri_jobs_remove(tri_jobs *j, tri_job **job) {
   if (j->last == *job) j->last = before;
   j->held--;
   j->held_tokens -= (*job)->prompt.len;
+  j->held_grammar_bytes -= (*job)->grammar.len;
   free_job(*job);
   *job = NULL;
 }

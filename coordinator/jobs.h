@@ -15,6 +15,7 @@ enum {
   TRI_JOBS_MAX = 1024,                /* held */
   TRI_JOBS_MAX_TOKENS = 16 << 20,     /* prompt tokens of all of them together: 64 MiB */
   TRI_JOBS_LOGITS_BYTES = 256 << 20,  /* that one LOGITS job may ask for */
+  TRI_JOBS_GRAMMAR_BYTES = 64 << 20,  /* of all grammars together */
 };
 
 typedef enum tri_job_state { TRI_JOB_QUEUED, TRI_JOB_RUNNING, TRI_JOB_ENDED } tri_job_state;
@@ -33,6 +34,7 @@ typedef struct tri_job {
   tri_sampler_params sampling;
   uint32_t n_stop_tokens;
   int32_t stop_tokens[TRI_MAX_STOP_TOKENS]; /* end it before one of these, as a stop string does */
+  tri_buf grammar;    /* GBNF; empty: none */
   tri_ids prompt;
   tri_stream *stream; /* SAMPLE */
   /* how far */
@@ -54,12 +56,13 @@ typedef struct tri_jobs {
   tri_job *first, *last;
   uint32_t held; /* jobs in the list: queued, running, and those ended whose client has not taken it in yet */
   uint32_t queued, running;
-  uint64_t held_tokens, next_id;
+  uint64_t held_tokens, held_grammar_bytes, next_id;
   uint64_t ended_ok, ended_failed;
   /* of the last job that generated or was scored */
   double prefill_per_s, decode_per_s;
   const tri_tokenizer *tokenizer; /* NULL: prompts come as ids only */
   size_t longest_piece;           /* bytes */
+  bool has_end;                   /* some token ends a text */
   uint32_t context, vocab;
 } tri_jobs;
 

@@ -66,7 +66,8 @@ static void send_prompt(tri_scheduler *s, uint32_t slot, tri_job *job, tri_sched
   out->opens = f->pos == 0;
   if (!out->opens) return;
   tri_sampler_params defaults = TRI_SAMPLER_DEFAULTS;
-  out->open = (tri_msg_open){.epoch = s->epoch, .slot = slot,
+  out->grammar = &job->grammar;
+  out->open = (tri_msg_open){.epoch = s->epoch, .slot = slot, .prompt = (uint32_t)job->prompt.len,
                              .sampling = job->want == TRI_WANT_SAMPLE ? job->sampling : defaults};
 }
 
@@ -135,7 +136,10 @@ static tri_status check_result(const tri_scheduler *s, const tri_msg_result *m, 
   if (m->id != f->step)
     return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu, but step %llu is due", (unsigned long long)m->id,
                            (unsigned long long)f->step);
-  uint32_t tokens = f->want == TRI_WANT_SAMPLE, logprobs = tokens + f->scored, top = tokens ? f->top : 0;
+  bool samples = f->want == TRI_WANT_SAMPLE, failed = m->error[0] != 0;
+  if (failed && !samples)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu failed without a token to draw", (unsigned long long)m->id);
+  uint32_t tokens = samples && !failed, logprobs = tokens + f->scored, top = tokens ? f->top : 0;
   size_t payload = f->want == TRI_WANT_LOGITS ? (size_t)f->rows * s->vocab * sizeof(float) : 0;
   if (m->n_tokens != tokens || m->n_logprobs != logprobs || m->n_top != top || payload_len != payload)
     return tri_status_fail(err, TRI_E_PROTOCOL,
@@ -181,6 +185,7 @@ tri_status tri_scheduler_result(tri_scheduler *s, const tri_msg_result *m, size_
   if (f.prompt) job->done += f.rows;
   bool prefilled = f.prompt && job->done == job->prompt.len;
   if (prefilled) job->prefilled_us = now_us;
+  if (m->error[0]) return tri_jobs_end(s->jobs, job, TRI_DONE_FAILED, m->error, now_us), TRI_OK;
   if (f.want == TRI_WANT_SAMPLE) return tell_token(s, job, m, now_us, out, text), TRI_OK;
   tell_rows(&f, m, out);
   if (prefilled) tri_jobs_end(s->jobs, job, TRI_DONE_LENGTH, NULL, now_us);

@@ -43,6 +43,7 @@ void tri_scheduler_stop(tri_scheduler *s);
 typedef struct tri_scheduler_action {
   bool opens;         /* the step begins a sequence: send `open` to the last stage too, whatever the job wants */
   tri_msg_open open;
+  const tri_buf *grammar; /* its payload: the job's, to be sent before anything else is done with the job */
   tri_msg_step step;  /* for the first stage */
 } tri_scheduler_action;
 /* True if a job of the queue could begin now: it may be the next step's. */

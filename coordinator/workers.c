@@ -70,13 +70,15 @@ static void probe(coordinator *c, int64_t now_ms) {
     if (worker_at(c, (int)i)->state != TRI_WORKER_LOST && !is_connected(c, (int)i)) lose_worker(c, (int)i, "its connection ended", now_ms);
 }
 
-static void send_to_stage(coordinator *c, uint32_t stage, int64_t now_ms) {
+static void send_payload_to_stage(coordinator *c, uint32_t stage, const tri_buf *payload, int64_t now_ms) {
   int index = c->pipeline.worker[stage];
   tri_worker *w = worker_at(c, index);
   tri_error err;
-  tri_status status = coordinator_send(c, &w->peer, NULL, 0, &err);
+  tri_status status = coordinator_send(c, &w->peer, payload->data, payload->len, &err);
   if (status != TRI_OK) lose_worker(c, index, err.text, now_ms);
 }
+
+static void send_to_stage(coordinator *c, uint32_t stage, int64_t now_ms) { send_payload_to_stage(c, stage, &(tri_buf){0}, now_ms); }
 
 /* --- bringing a pipeline up --- */
 
@@ -303,7 +305,7 @@ void coordinator_pump(coordinator *c) {
     if (!tri_scheduler_next(&c->scheduler, tri_clock_us(), &c->action)) return;
     if (c->action.opens) {
       c->outgoing = (tri_msg){.kind = TRI_MSG_OPEN, .open = c->action.open};
-      send_to_stage(c, c->pipeline.stages - 1, now_ms);
+      send_payload_to_stage(c, c->pipeline.stages - 1, c->action.grammar, now_ms);
       if (c->pipeline.state != TRI_PIPELINE_SERVING) return;
     }
     c->outgoing = (tri_msg){.kind = TRI_MSG_STEP, .step = c->action.step};

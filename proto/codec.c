@@ -85,6 +85,9 @@ static void check_sampling(verdict *v, const tri_sampler_params *p) {
 
 static void check_submit(verdict *v, const tri_msg_submit *m) {
   check_sampling(v, &m->sampling);
+  require(v, (unsigned)m->grammar < TRI_LANG_COUNT, "grammar", "unknown");
+  require(v, m->grammar_bytes <= TRI_GRAMMAR_BYTES, "grammar_bytes", "too many");
+  require(v, !m->grammar == !m->grammar_bytes, "grammar_bytes", "a grammar without text, or a text without its language");
   check_tokens(v, m->stop_tokens, m->n_stop_tokens, TRI_MAX_STOP_TOKENS, "stop_tokens");
   require(v, (unsigned)m->want < TRI_WANT_COUNT, "want", "unknown");
   if (m->n_stops > TRI_MAX_STOPS) { refuse_field(v, "stops", "too many"); return; }
@@ -133,18 +136,19 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_bound(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(port) NUM(bytes)
 #define FIELDS_connect(NUM, TEXT, NOTE, BYTES) NUM(epoch) TEXT(endpoint) BYTES(server_key)
 #define FIELDS_ready(NUM, TEXT, NOTE, BYTES) NUM(epoch)
-#define FIELDS_open(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(slot)
+#define FIELDS_open(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(slot) NUM(prompt)
 #define FIELDS_sampling(NUM, TEXT, NOTE, BYTES)                                                              \
   NUM(temperature) NUM(top_k) NUM(top_p) NUM(min_p) NUM(repeat_penalty) NUM(repeat_last) NUM(seed)           \
   NUM(typical_p) NUM(frequency_penalty) NUM(presence_penalty) NUM(top)
 #define FIELDS_step(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
-#define FIELDS_result(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
+#define FIELDS_result(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id) NOTE(error)
 #define FIELDS_heartbeat(NUM, TEXT, NOTE, BYTES)                                                             \
   NUM(epoch) NUM(steps) NUM(rows) NUM(busy_us) NUM(rss_bytes) NUM(sent_bytes) NUM(dropped)
 #define FIELDS_fault(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(status) NOTE(text)
 #define FIELDS_stop(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(leave)
 #define FIELDS_submit(NUM, TEXT, NOTE, BYTES)                                                                \
-  NUM(protocol) NUM(ids) NUM(special) NUM(no_bos) NUM(predict) NUM(want) NUM(ignore_end) NUM(detach)
+  NUM(protocol) NUM(ids) NUM(special) NUM(no_bos) NUM(predict) NUM(want) NUM(ignore_end) NUM(detach)        \
+  NUM(grammar) NUM(grammar_bytes)
 #define FIELDS_accepted(NUM, TEXT, NOTE, BYTES) NUM(job) NUM(prompt_tokens) NUM(ahead)
 #define FIELDS_tokens(NUM, TEXT, NOTE, BYTES) NUM(job) NUM(index)
 #define FIELDS_done(NUM, TEXT, NOTE, BYTES)                                                                  \

@@ -51,7 +51,7 @@ typedef struct tri_msg_assign {
 typedef struct tri_msg_bound { uint32_t epoch, port; uint64_t bytes; } tri_msg_bound;
 typedef struct tri_msg_connect { uint32_t epoch; char endpoint[TRI_MAX_ENDPOINT]; uint8_t server_key[TRI_KEY_BYTES]; } tri_msg_connect;
 /* sampling: its ranges are checked by the sampler, not here */
-typedef struct tri_msg_open { uint32_t epoch, slot; tri_sampler_params sampling; } tri_msg_open;
+typedef struct tri_msg_open { uint32_t epoch, slot, prompt; tri_sampler_params sampling; } tri_msg_open;
 typedef struct tri_run {
   uint32_t slot, pos;
   uint32_t row, count; /* its rows are [row, row + count) of the step; count >= 1 */
@@ -71,6 +71,7 @@ typedef struct tri_msg_result {
   float logprobs[TRI_MAX_ROWS];
   int32_t top_tokens[TRI_MAX_TOP];
   float top_logprobs[TRI_MAX_TOP];
+  char error[TRI_MAX_TEXT];
 } tri_msg_result;
 typedef struct tri_msg_heartbeat { uint32_t epoch; uint64_t steps, rows, busy_us, rss_bytes, sent_bytes, dropped; } tri_msg_heartbeat;
 typedef struct tri_msg_fault { uint32_t epoch; int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_fault;
@@ -79,6 +80,8 @@ typedef struct tri_msg_submit {
   uint32_t protocol, predict, n_stops, n_stop_tokens;
   bool ids, special, no_bos, ignore_end, detach;
   tri_want want;
+  tri_lang grammar;
+  uint32_t grammar_bytes;
   tri_sampler_params sampling;
   char stops[TRI_MAX_STOPS][TRI_MAX_STOP];
   int32_t stop_tokens[TRI_MAX_STOP_TOKENS];
@@ -134,7 +137,7 @@ typedef struct tri_msg {
 const char *tri_msg_kind_name(tri_msg_kind kind); /* "step" */
 const char *tri_done_reason_name(tri_done_reason reason); /* "length" */
 /* Append the envelope's bytes to *out. TRI_E_LIMIT naming the field if one breaks a limit (our own bug or a caller's). Texts
- * for people (refuse.text, fault.text, done.error) always pass: control characters in them become '?'. */
+ * for people (refuse.text, fault.text, done.error, result.error) always pass: control characters in them become '?'. */
 TRI_MUST_CHECK tri_status tri_codec_encode(const tri_msg *m, tri_buf *out, tri_error *err);
 /* TRI_E_PROTOCOL naming the message and the field on anything malformed; *out is then unspecified. Strings are
  * NUL-terminated within their size and free of control characters, but for stops, which may hold newlines. Left to the

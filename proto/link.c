@@ -258,6 +258,7 @@ static size_t payload_limit(const tri_link *link, tri_msg_kind kind) {
   case TRI_MSG_SUBMIT:
   case TRI_MSG_DONE:
   case TRI_MSG_STATUS: return text;
+  case TRI_MSG_OPEN: return TRI_GRAMMAR_BYTES;
   default: return 0;
   }
 }

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/finish.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "engine/sampler.h"
+#include "engine/draw.h"
 
 struct tri_finish {
   tri_stage *stage;
   size_t d, vocab, context;
   int32_t slots;
+  const tri_tokenizer *tokenizer; /* NULL: none */
   tri_sampler *sampler;
-  tri_sampler_params *params; /* [slots] */
-  int32_t *history;           /* [slots, context] */
-  float *logits;              /* [TRI_PANEL_ROWS, vocab]: scores are made a panel at a time */
-  size_t bytes;               /* of all that */
+  tri_draw *draws;      /* [slots] */
+  int32_t *history;     /* [slots, context] */
+  float *logits;        /* [TRI_PANEL_ROWS, vocab]: scores are made a panel at a time */
+  size_t bytes;         /* of all that */
+  tri_lexicon *lexicon; /* once there was a grammar; not counted, like what grammars take */
 };
 
 /* Zeroed, and counted. */
@@ -28,16 +31,16 @@ tri_status tri_finish_create(tri_finish **out, tri_stage *stage, const tri_model
   tri_finish *f = calloc(1, sizeof *f);
   if (!f) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
   *f = (tri_finish){.stage = stage, .d = (size_t)shape->d, .vocab = (size_t)shape->vocab, .context = (size_t)spec->context,
-                    .slots = spec->slots};
+                    .slots = spec->slots, .tokenizer = tri_model_tokenizer(m)};
   tri_status status = tri_sampler_create(&f->sampler, f->vocab, k, err);
   f->bytes = tri_sampler_bytes(f->vocab);
-  f->params = get(f, (size_t)f->slots, sizeof *f->params);
+  f->draws = get(f, (size_t)f->slots, sizeof *f->draws);
   f->history = get(f, (size_t)f->slots * f->context, sizeof *f->history);
   f->logits = get(f, TRI_PANEL_ROWS * f->vocab, sizeof *f->logits);
-  if (status == TRI_OK && (!f->params || !f->history || !f->logits))
+  if (status == TRI_OK && (!f->draws || !f->history || !f->logits))
     status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
   if (status != TRI_OK) return tri_finish_destroy(&f), status;
-  for (int32_t i = 0; i < f->slots; i++) f->params[i] = TRI_SAMPLER_DEFAULTS;
+  for (int32_t i = 0; i < f->slots; i++) f->draws[i].params = TRI_SAMPLER_DEFAULTS;
   *out = f;
   return TRI_OK;
 }
@@ -45,8 +48,10 @@ tri_status tri_finish_create(tri_finish **out, tri_stage *stage, const tri_model
 void tri_finish_destroy(tri_finish **finish) {
   tri_finish *f = *finish;
   if (!f) return;
+  for (int32_t i = 0; f->draws && i < f->slots; i++) tri_draw_end(&f->draws[i]);
+  tri_lexicon_destroy(&f->lexicon);
   tri_sampler_destroy(&f->sampler);
-  free(f->params);
+  free(f->draws);
   free(f->history);
   free(f->logits);
   free(f);
@@ -55,10 +60,12 @@ void tri_finish_destroy(tri_finish **finish) {
 
 size_t tri_finish_bytes(const tri_finish *f) { return f->bytes; }
 
-tri_status tri_finish_open(tri_finish *f, const tri_msg_open *open, tri_error *err) {
+tri_status tri_finish_open(tri_finish *f, const tri_opening *opening, tri_error *err) {
+  const tri_msg_open *open = &opening->open;
   if (open->slot >= (uint32_t)f->slots) return tri_status_fail(err, TRI_E_PROTOCOL, "open: slot %u of %d", open->slot, f->slots);
   if (tri_sampler_check(&open->sampling, err) != TRI_OK) return tri_status_prefix(err, TRI_E_PROTOCOL, "open");
-  f->params[open->slot] = open->sampling;
+  tri_draw_begin(&f->draws[open->slot], &open->sampling, open->prompt, opening->grammar, opening->grammar_len, &f->lexicon, f->tokenizer,
+                 f->vocab);
   return TRI_OK;
 }
 
@@ -77,21 +84,20 @@ tri_status tri_finish_check(const tri_finish *f, const tri_msg_step *m, tri_erro
   return TRI_OK;
 }
 
-static void report_top(tri_finish *f, size_t n, tri_msg_result *out) {
-  tri_sample top[TRI_SAMPLER_TOP];
-  tri_sampler_top(f->sampler, f->logits, n, top);
-  for (size_t i = 0; i < n; i++, out->n_top++) out->top_tokens[out->n_top] = top[i].token, out->top_logprobs[out->n_top] = top[i].logprob;
-}
-
 static void sample(tri_finish *f, const tri_run *run, const float *hidden, tri_msg_result *out) {
-  const tri_sampler_params *p = &f->params[run->slot];
-  uint32_t last = run->count - 1;
-  size_t n = run->pos + run->count;
-  tri_stage_logits(f->stage, hidden + last * f->d, 1, f->logits);
-  tri_sample s = tri_sampler_pick(f->sampler, p, NULL, f->logits, f->history + run->slot * f->context, n, n);
+  tri_sample s, top[TRI_SAMPLER_TOP];
+  tri_error err;
+  size_t n = run->pos + run->count, n_top;
+  tri_stage_logits(f->stage, hidden + (run->count - 1) * f->d, 1, f->logits);
+  if (tri_draw_next(&f->draws[run->slot], f->sampler, f->vocab, f->logits, f->history + run->slot * f->context, n, &s, top, &n_top, &err) !=
+      TRI_OK) {
+    snprintf(out->error, sizeof out->error, "%s", err.text);
+    return;
+  }
   out->tokens[out->n_tokens++] = s.token;
   out->logprobs[out->n_logprobs++] = s.logprob;
-  if (p->top) report_top(f, tri_sampler_top_count(p, f->vocab), out);
+  for (size_t i = 0; i < n_top; i++, out->n_top++)
+    out->top_tokens[out->n_top] = top[i].token, out->top_logprobs[out->n_top] = top[i].logprob;
 }
 
 static void score(tri_finish *f, const tri_run *run, const int32_t *tokens, const float *hidden, tri_msg_result *out) {
@@ -111,7 +117,7 @@ tri_status tri_finish_step(tri_finish *f, const tri_msg_step *m, const float *hi
   size_t bytes = logits_rows(m) * f->vocab * sizeof(float);
   float *logits = bytes ? malloc(bytes) : NULL, *at = logits;
   if (bytes && !logits) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for logits of %zu rows", logits_rows(m));
-  out->epoch = m->epoch, out->id = m->id, out->n_tokens = out->n_logprobs = out->n_top = 0;
+  out->epoch = m->epoch, out->id = m->id, out->n_tokens = out->n_logprobs = out->n_top = 0, out->error[0] = 0;
   for (uint32_t i = 0; i < m->n_runs; i++) {
     const tri_run *run = &m->runs[i];
     const float *rows = hidden + run->row * f->d;
@@ -124,6 +130,7 @@ tri_status tri_finish_step(tri_finish *f, const tri_msg_step *m, const float *hi
       at += run->count * f->vocab;
     }
   }
+  if (out->error[0]) out->n_tokens = out->n_logprobs = out->n_top = 0;
   *payload = (uint8_t *)logits;
   *payload_len = bytes;
   return TRI_OK;

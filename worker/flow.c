@@ -12,9 +12,9 @@ static bool is_last(const worker *w) { return w->assign.stage + 1 == w->assign.s
 /* --- in --- */
 
 /* The Open of the sequence that begins in this slot, taken off the list; NULL if it is not here yet. */
-static bool take_open(worker *w, uint32_t slot, tri_msg_open *out) {
+static bool take_open(worker *w, uint32_t slot, tri_opening *out) {
   for (size_t i = 0; i < w->n_opens; i++) {
-    if (w->opens[i].slot != slot) continue;
+    if (w->opens[i].open.slot != slot) continue;
     *out = w->opens[i];
     memmove(&w->opens[i], &w->opens[i + 1], (w->n_opens - i - 1) * sizeof *w->opens);
     w->n_opens--;
@@ -120,10 +120,15 @@ void worker_flow_first(worker *w, const tri_msg_step *m) {
   if (t) submit(w, t);
 }
 
-void worker_flow_open(worker *w, const tri_msg_open *m) {
+void worker_flow_open(worker *w, const tri_msg_open *m, const uint8_t *grammar, size_t len) {
+  tri_opening opening = {.open = *m, .grammar_len = len};
   if (m->epoch != w->assign.epoch || !is_last(w)) w->dropped++;
   else if (w->n_opens == WORKER_OPENS) worker_fault(w, TRI_E_PROTOCOL, "more sequences begun than steps can be in flight");
-  else w->opens[w->n_opens++] = *m;
+  else if (len && !(opening.grammar = malloc(len))) worker_fault(w, TRI_E_NOMEM, "out of memory for a grammar of %zu bytes", len);
+  else {
+    if (len) memcpy(opening.grammar, grammar, len);
+    w->opens[w->n_opens++] = opening;
+  }
 }
 
 /* --- out --- */
@@ -145,12 +150,13 @@ static bool send_on(worker *w, tri_task *t) {
 }
 
 /* A step that was refused began nothing: what belongs to it stays for the one that will. */
-static void give_opens_back(worker *w, const tri_task *t) {
+static void give_opens_back(worker *w, tri_task *t) {
   size_t n = t->n_opens;
   if (!n || w->n_opens + n > WORKER_OPENS) return;
   memmove(&w->opens[n], w->opens, w->n_opens * sizeof *w->opens);
   memcpy(w->opens, t->opens, n * sizeof *w->opens);
   w->n_opens += n;
+  t->n_opens = 0;
 }
 
 void worker_flow_done(worker *w, tri_task *t) {
@@ -235,6 +241,6 @@ void worker_flow_drop(worker *w) {
   tri_link_close(&w->downstream);
   tri_task_free(&w->held);
   tri_task_free(&w->unsent);
-  w->n_opens = 0;
+  while (w->n_opens) free(w->opens[--w->n_opens].grammar);
   w->paused = false;
 }

@@ -43,6 +43,7 @@ void tri_task_free(tri_task **task) {
   tri_task *t = *task;
   if (!t) return;
   free(t->payload);
+  for (size_t i = 0; i < t->n_opens; i++) free(t->opens[i].grammar);
   free(t->opens);
   free(t->out);
   free(t);

@@ -18,6 +18,13 @@ typedef enum tri_task_kind {
   TRI_TASK_DROP, /* close the stage */
 } tri_task_kind;
 
+/* A sequence that begins, and the grammar that its answer follows. */
+typedef struct tri_opening {
+  tri_msg_open open;
+  char *grammar;         /* malloc'ed, or NULL */
+  size_t grammar_len;
+} tri_opening;
+
 typedef struct tri_task {
   tri_task_kind kind;
   uint32_t epoch;
@@ -28,7 +35,7 @@ typedef struct tri_task {
   tri_msg_step step;
   uint8_t *payload;      /* rows from the stage before, malloc'ed; NULL at the first stage */
   size_t payload_len;
-  tri_msg_open *opens;   /* malloc'ed: sequences that begin in this step (last stage) */
+  tri_opening *opens;    /* malloc'ed, with their grammars: sequences that begin in this step (last stage) */
   size_t n_opens;
   tri_msg_result result; /* out, last stage */
   uint8_t *out;          /* rows for the next stage, or logits: malloc'ed, owned by the task; NULL without any */

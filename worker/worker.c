@@ -141,14 +141,14 @@ static void on_welcome(worker *w, uint32_t heartbeat_ms) {
   w->beat_ms = heartbeat_ms < WORKER_TICK_MS ? WORKER_TICK_MS : heartbeat_ms;
 }
 
-static void on_control(worker *w, const tri_msg *m) {
+static void on_control(worker *w, const tri_incoming *in, const tri_msg *m) {
   switch (m->kind) {
   case TRI_MSG_WELCOME: on_welcome(w, m->welcome.heartbeat_ms); break;
   case TRI_MSG_REFUSE: on_refuse(w, &m->refuse); break;
   case TRI_MSG_ASSIGN: on_assign(w, &m->assign); break;
   case TRI_MSG_CONNECT: on_connect(w, &m->connect); break;
   case TRI_MSG_OPEN:
-    worker_flow_open(w, &m->open);
+    worker_flow_open(w, &m->open, in->payload, in->payload_len);
     worker_flow_resume(w);
     break;
   case TRI_MSG_STEP: worker_flow_first(w, &m->step); break;
@@ -198,7 +198,7 @@ static void read_control(void *arg) {
     tri_status status = tri_link_recv(w->control, &in, &w->incoming, &err);
     if (status == TRI_E_AGAIN) return;
     if (status != TRI_OK) TRI_WARN("from the coordinator: %s", err.text);
-    else on_control(w, &w->incoming);
+    else on_control(w, &in, &w->incoming);
   }
 }
 

@@ -45,7 +45,7 @@ typedef struct worker {
   bool paused;               /* upstream is out of the loop until the runner has room */
   tri_task *held;            /* a step that waits for its Open, or for room */
   tri_task *unsent;          /* a result that waits for the next stage's queue */
-  tri_msg_open opens[WORKER_OPENS];
+  tri_opening opens[WORKER_OPENS];
   size_t n_opens;
   /* since the process began */
   uint64_t steps, rows, dropped, sent_bytes;
@@ -61,7 +61,7 @@ void worker_fault(worker *w, tri_status status, const char *fmt, ...) TRI_PRINTF
 /* --- flow.c --- */
 tri_status worker_flow_bind(worker *w, uint16_t *port, tri_error *err); /* listen for the stage before */
 tri_status worker_flow_connect(worker *w, const tri_msg_connect *m, tri_error *err);
-void worker_flow_open(worker *w, const tri_msg_open *m);
+void worker_flow_open(worker *w, const tri_msg_open *m, const uint8_t *grammar, size_t len);
 /* A step for the first stage, from the coordinator. */
 void worker_flow_first(worker *w, const tri_msg_step *m);
 /* A step task came back from the runner: takes it over. */

@@ -144,8 +144,8 @@ static void same(const json_t *a, const json_t *b, const char *key) {
 /* Every option that changes what is drawn, in one process and over workers. */
 static void sampling_is_the_same_in_every_command(void **state) {
   (void)state;
-  const char *const options[] = {"-m", LAB_MODEL, "-t", "1", "-p", "Once upon a time", "-n", "30", "--seed", "7", "--temp", "1.1", "--top-k",
-                                 "200", "--top-p", "0.98", "--min-p", "0.01", "--typical", "0.9", "--repeat-penalty", "1.1",
+  const char *const options[] = {"-m", LAB_MODEL, "-t", "1", "-p", "Once upon a time", "-n", "30", "--seed", "7", "--temp", "1.1",
+                                 "--top-k", "200", "--top-p", "0.98", "--min-p", "0.01", "--typical", "0.9", "--repeat-penalty", "1.1",
                                  "--frequency-penalty", "0.2", "--presence-penalty", "0.1", "--repeat-last", "20", "--logit-bias", "11-inf",
                                  "--logit-bias", "258+1.5", "--stop-token", "13", "--logprobs", "3", "--ignore-eos", "--json"};
   enum { OPTIONS = sizeof options / sizeof *options };
@@ -163,6 +163,66 @@ static void sampling_is_the_same_in_every_command(void **state) {
     json_decref(many);
   }
   json_decref(one);
+}
+
+static const char *write_tmp(char path[PATH_MAX], const char *name, const char *text) {
+  snprintf(path, PATH_MAX, "%s/%s", tmp, name);
+  FILE *f = fopen(path, "w");
+  assert_non_null(f);
+  assert_true(fputs(text, f) >= 0);
+  assert_int_equal(fclose(f), 0);
+  return path;
+}
+
+/* The text is a document of the schema, in whatever way the model is run. */
+static void a_schema_is_kept_in_every_command(void **state) {
+  (void)state;
+  char path[PATH_MAX], client[PATH_MAX];
+  write_tmp(path, "schema.json",
+            "{\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\", \"maxLength\": 12}, "
+            "\"kind\": {\"enum\": [\"king\", \"fox\"]}, \"age\": {\"type\": \"integer\"}}, \"required\": "
+            "[\"name\", \"kind\", \"age\"], \"additionalProperties\": false}");
+  tri_cluster *c = lab_start(3, 0, TRI_WIRE_F32);
+  snprintf(client, sizeof client, "%s/client", tri_cluster_dir(c));
+  const char *const options[] = {"-p", "There was a", "-n", "150", "--seed", "4", "--temp", "1.2", "--json-schema", path,
+                                 "--logprobs", "2", "--json"};
+  enum { OPTIONS = sizeof options / sizeof *options };
+  const char *run[OPTIONS + 8] = {"trireme", "run", "-m", LAB_MODEL, "-t", "1"},
+             *submit[OPTIONS + 8] = {"trireme", "submit", "--coordinator", tri_cluster_endpoint(c), "-k", client},
+             *local[OPTIONS + 12] = {"trireme", "local", "-m", LAB_MODEL, "-t", "1", "-w", "2", "--wire", "f32"};
+  memcpy(run + 6, options, sizeof options), memcpy(submit + 6, options, sizeof options), memcpy(local + 10, options, sizeof options);
+  json_t *one = run_json(run), *two = run_json(submit), *three = run_json(local), *doc = json_loads(text_of(one, "text"), 0, NULL);
+  static const char *const keys[] = {"ids", "text", "reason", "logprobs"};
+  for (int i = 0; i < 4; i++) same(one, two, keys[i]), same(one, three, keys[i]);
+  assert_string_equal(text_of(one, "reason"), "end");
+  assert_int_equal(json_object_size(doc), 3);
+  assert_true(strlen(text_of(doc, "name")) > 0 && json_is_integer(json_object_get(doc, "age")));
+  assert_true(strcmp(text_of(doc, "kind"), "king") == 0 || strcmp(text_of(doc, "kind"), "fox") == 0);
+  json_decref(one), json_decref(two), json_decref(three), json_decref(doc);
+  tri_cluster_stop(&c);
+  unlink(path);
+}
+
+/* Where no token goes on, the job fails with a sentence, and the cluster serves on. */
+static void a_grammar_that_gets_stuck_fails_its_job_alone(void **state) {
+  (void)state;
+  char path[PATH_MAX], client[PATH_MAX];
+  tri_buf said = {0};
+  write_tmp(path, "stuck.gbnf", "root ::= \"a\" root? root? root?\n");
+  tri_cluster *c = lab_start(2, 0, TRI_WIRE_INT8);
+  snprintf(client, sizeof client, "%s/client", tri_cluster_dir(c));
+  const char *endpoint = tri_cluster_endpoint(c);
+  int code = lab_program((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "x", "-n", "200", "--grammar",
+                                          path, "--temp", "0", "--logit-bias", "64+50", NULL}, &said);
+  if (code != 4 || !strstr((char *)said.data, "the job failed: after ") || !strstr((char *)said.data, "ways to go on at once"))
+    fail_msg("exit code %d: %s", code, (char *)said.data);
+  json_t *doc = run_json((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5",
+                                          "--json", NULL});
+  assert_int_equal(json_integer_value(json_object_get(doc, "tokens")), 5);
+  json_decref(doc);
+  tri_buf_free(&said);
+  tri_cluster_stop(&c);
+  unlink(path);
 }
 
 /* Until the text begins to come. */
@@ -227,6 +287,12 @@ static void what_cannot_start_says_why(void **state) {
       {{"trireme", "run", "-m", LAB_MODEL, "-p", "x", "--logit-bias", "9999999-1"}, 2, "token 9999999"},
       {{"trireme", "local", "-m", LAB_MODEL, "-p", "x", "--stop-token", "9999999"}, 2, "stop_tokens: 9999999"},
       {{"trireme", "run", "-m", LAB_MODEL, "-p", "x", "--stop-token", "the"}, 2, "a token id is expected"},
+      {{"trireme", "run", "-m", LAB_MODEL, "-p", "x", "--json-mode", "--grammar", "x"}, 2, "only one of --json-mode"},
+      {{"trireme", "run", "-m", LAB_MODEL, "-p", "x", "--grammar", "/nonexistent"}, 3, "/nonexistent"},
+      {{"trireme", "run", "-m", LAB_MODEL, "-p", "x", "--json-mode", "--ignore-eos"}, 2, "--ignore-eos"},
+      {{"trireme", "local", "-m", LAB_MODEL, "-p", "x", "--json-mode", "--ignore-eos"}, 2, "ignore_end"},
+      {{"trireme", "local", "-m", LAB_MODEL, "-p", "x", "--grammar", TRIREME_SOURCE "/LICENSE"}, 2, "grammar, line 1: a rule is expected"},
+      {{"trireme", "run", "-m", LAB_MODEL, "-p", "x", "--json-schema", TRIREME_SOURCE "/LICENSE"}, 2, "the schema is no JSON"},
       {{"trireme", "submit", "-p", "x"}, 2, "a coordinator and a key are needed"},
       {{"trireme", "keys", "-k", "/nonexistent", "--allow", "/nonexistent/public.key"}, 3, "/nonexistent/public.key"},
       {{"trireme-worker", "-m", LAB_MODEL}, 2, "--coordinator ENDPOINT is needed"},
@@ -252,6 +318,8 @@ int main(void) {
       cmocka_unit_test(local_as_json_counts_memory_and_bytes),
       cmocka_unit_test(submit_and_status_from_a_key_folder),
       cmocka_unit_test(sampling_is_the_same_in_every_command),
+      cmocka_unit_test(a_schema_is_kept_in_every_command),
+      cmocka_unit_test(a_grammar_that_gets_stuck_fails_its_job_alone),
       cmocka_unit_test(an_interrupted_local_cleans_up),
       cmocka_unit_test(a_killed_local_takes_its_processes_along_and_its_folder_goes_with_the_next),
       cmocka_unit_test(what_cannot_start_says_why),

@@ -156,6 +156,43 @@ static void done_can_be_told_twice(void **state) {
   tri_model_close(&model);
 }
 
+static tri_status submit_grammar(tri_msg_submit m, tri_lang lang, const char *grammar, size_t len) {
+  uint8_t payload[64];
+  memcpy(payload, grammar, strlen(grammar));
+  memcpy(payload + strlen(grammar), some, 3 * sizeof *some);
+  m.grammar = lang, m.grammar_bytes = (uint32_t)len;
+  tri_incoming from = {.payload = payload, .payload_len = strlen(grammar) + 3 * sizeof *some};
+  return tri_jobs_submit(&jobs, &m, &from, 10, &job, &ahead, &err);
+}
+
+static void a_grammar_comes_before_the_prompt_and_is_checked(void **state) {
+  (void)state;
+  const char *grammar = "root ::= \"a\"";
+  tri_msg_submit m = request(TRI_WANT_SAMPLE);
+  assert_fails(submit_grammar(m, TRI_LANG_GBNF, grammar, strlen(grammar)), TRI_E_UNSUPPORTED, err, "no"); /* no tokenizer, no end */
+  jobs.has_end = true;
+  assert_ok(submit_grammar(m, TRI_LANG_GBNF, grammar, strlen(grammar)), err);
+  assert_int_equal(job->prompt.len, 3);
+  assert_memory_equal(job->prompt.data, some, 3 * sizeof *some);
+  assert_string_equal((char *)job->grammar.data, grammar);
+  assert_int_equal(jobs.held_grammar_bytes, strlen(grammar));
+  assert_fails(submit_grammar(m, TRI_LANG_SCHEMA, grammar, strlen(grammar)), TRI_E_INVALID, err, "the schema is no JSON");
+  assert_ok(submit_grammar(m, TRI_LANG_SCHEMA, "{}", 2), err);
+  assert_non_null(strstr((char *)job->grammar.data, "root ::= "));
+  size_t more = 8 + 3 * sizeof *some + 1;
+  assert_fails(submit_grammar(m, TRI_LANG_GBNF, "root ::=", more), TRI_E_INVALID, err, "grammar_bytes: 21, the payload has 20");
+  assert_fails(submit_grammar(m, TRI_LANG_GBNF, "roof ::= [a]", 12), TRI_E_INVALID, err, "no rule 'root'");
+  m.ignore_end = true;
+  assert_fails(submit_grammar(m, TRI_LANG_GBNF, grammar, strlen(grammar)), TRI_E_INVALID, err, "ignore_end");
+  m = request(TRI_WANT_SCORE);
+  assert_fails(submit_grammar(m, TRI_LANG_GBNF, grammar, strlen(grammar)), TRI_E_INVALID, err, "only what is generated");
+  tri_jobs_take(&jobs, 20);
+  tri_job *first = tri_jobs_find(&jobs, 1), *second = tri_jobs_find(&jobs, 2);
+  tri_jobs_end(&jobs, first, TRI_DONE_CANCELLED, NULL, 30), tri_jobs_end(&jobs, second, TRI_DONE_CANCELLED, NULL, 30);
+  tri_jobs_remove(&jobs, &first), tri_jobs_remove(&jobs, &second);
+  assert_int_equal(jobs.held_grammar_bytes, 0);
+}
+
 static void logits_are_limited_in_bytes(void **state) {
   (void)state;
   tri_jobs_init(&jobs, NULL, 1 << 16, 1 << 20);
@@ -173,6 +210,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_job_ends_at_its_length_or_the_contexts, start, stop),
       cmocka_unit_test_setup_teardown(a_stop_token_ends_a_job_and_counts, start, stop),
       cmocka_unit_test_setup_teardown(done_can_be_told_twice, start, stop),
+      cmocka_unit_test_setup_teardown(a_grammar_comes_before_the_prompt_and_is_checked, start, stop),
       cmocka_unit_test_setup_teardown(logits_are_limited_in_bytes, start, stop),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

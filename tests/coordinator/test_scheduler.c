@@ -207,6 +207,23 @@ static void likeliest_tokens_come_as_many_as_asked_for(void **state) {
   assert_true(output.tokens.top_logprobs[2] == -4);
 }
 
+static void a_token_that_cannot_be_drawn_fails_its_job_alone(void **state) {
+  (void)state;
+  tri_job *job = submit(TRI_WANT_SAMPLE, 1, 5);
+  submit(TRI_WANT_SCORE, 3, 0);
+  assert_true(next());
+  assert_int_equal(action.open.prompt, 1);
+  result = (tri_msg_result){.epoch = 1, .id = 1, .error = "the grammar is too hard"};
+  assert_ok(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), err);
+  assert_true(output.job == job && !output.tells);
+  assert_int_equal(job->state, TRI_JOB_ENDED);
+  assert_int_equal(job->reason, TRI_DONE_FAILED);
+  assert_string_equal(job->error, "the grammar is too hard");
+  assert_true(next());
+  result.id = 2;
+  assert_fails(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), TRI_E_PROTOCOL, err, "failed without a token");
+}
+
 static void a_new_epoch_starts_clean_and_queued_jobs_survive(void **state) {
   (void)state;
   tri_job *first = submit(TRI_WANT_SAMPLE, 10, 5);
@@ -236,6 +253,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(several_slots_take_turns, start, stop),
       cmocka_unit_test_setup_teardown(results_that_do_not_fit_are_the_workers_fault, start, stop),
       cmocka_unit_test_setup_teardown(likeliest_tokens_come_as_many_as_asked_for, start, stop),
+      cmocka_unit_test_setup_teardown(a_token_that_cannot_be_drawn_fails_its_job_alone, start, stop),
       cmocka_unit_test_setup_teardown(a_new_epoch_starts_clean_and_queued_jobs_survive, start, stop),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

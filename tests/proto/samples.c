@@ -88,6 +88,8 @@ static void submit(uint64_t *s, tri_msg_submit *m) {
     text(s, m->stops[i], TRI_MAX_STOP, 1);
     if (flag(s)) memcpy(m->stops[i], "\n", 1);
   }
+  m->grammar = (tri_lang)pick(s, TRI_LANG_COUNT - 1);
+  m->grammar_bytes = m->grammar ? between(s, 1, TRI_GRAMMAR_BYTES) : 0;
   tokens(s, m->stop_tokens, m->n_stop_tokens = between(s, 0, TRI_MAX_STOP_TOKENS));
 }
 
@@ -108,10 +110,14 @@ static void make(uint64_t *s, tri_msg *m) {
     fill(s, m->connect.server_key, TRI_KEY_BYTES);
     break;
   case TRI_MSG_READY: m->ready.epoch = u32(s); break;
-  case TRI_MSG_OPEN: m->open.epoch = u32(s), m->open.slot = between(s, 0, INT32_MAX), m->open.sampling = sampling(s); break;
+  case TRI_MSG_OPEN:
+    m->open.epoch = u32(s), m->open.prompt = u32(s), m->open.slot = between(s, 0, INT32_MAX);
+    m->open.sampling = sampling(s);
+    break;
   case TRI_MSG_STEP: step(s, &m->step); break;
   case TRI_MSG_RESULT:
     m->result.epoch = u32(s), m->result.id = u64(s), SAMPLED(s, &m->result);
+    TEXT(m->result.error);
     break;
   case TRI_MSG_HEARTBEAT:
     m->heartbeat.epoch = u32(s), m->heartbeat.steps = u64(s), m->heartbeat.rows = u64(s), m->heartbeat.busy_us = u64(s);

@@ -127,6 +127,11 @@ static void encode_refuses_numbers_beyond_the_limits(void **state) {
   REFUSED(TRI_MSG_OPEN, in.open.sampling.n_bias = TRI_SAMPLER_BIASES + 1, "open.bias_tokens: too many");
   REFUSED(TRI_MSG_SUBMIT, (in.submit.sampling.n_bias = 1, in.submit.sampling.bias_tokens[0] = -1), "submit.bias_tokens: not a token");
   REFUSED(TRI_MSG_SUBMIT, in.submit.n_stop_tokens = TRI_MAX_STOP_TOKENS + 1, "submit.stop_tokens: too many");
+  REFUSED(TRI_MSG_SUBMIT, in.submit.grammar = TRI_LANG_COUNT, "submit.grammar: unknown");
+  REFUSED(TRI_MSG_SUBMIT, (in.submit.grammar = TRI_LANG_GBNF, in.submit.grammar_bytes = 0), "submit.grammar_bytes: a grammar without");
+  REFUSED(TRI_MSG_SUBMIT, (in.submit.grammar = TRI_LANG_NONE, in.submit.grammar_bytes = 1), "submit.grammar_bytes: a grammar without");
+  REFUSED(TRI_MSG_SUBMIT, (in.submit.grammar = TRI_LANG_GBNF, in.submit.grammar_bytes = TRI_GRAMMAR_BYTES + 1),
+          "submit.grammar_bytes: too many");
   REFUSED(TRI_MSG_TOKENS, in.tokens.n_tokens = TRI_MAX_RUNS + 1, "tokens.tokens");
   REFUSED(TRI_MSG_TOKENS, in.tokens.n_logprobs = TRI_MAX_ROWS + 1, "tokens.logprobs");
 }

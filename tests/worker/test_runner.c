@@ -106,7 +106,7 @@ static tri_task *pass(const tri_msg_step *m, const tri_sampler_params *opens) {
   tri_task_free(&t);
   if (opens) {
     u->opens = malloc(sizeof *u->opens);
-    u->opens[0] = (tri_msg_open){.epoch = 1, .slot = m->runs[0].slot, .sampling = *opens};
+    u->opens[0] = (tri_opening){.open = {.epoch = 1, .slot = m->runs[0].slot, .sampling = *opens}};
     u->n_opens = 1;
   }
   u = do_task(last, u);
