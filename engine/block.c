@@ -37,6 +37,11 @@ static void quantise_rows(const step *st, const float *src, size_t ld, size_t k,
   }
 }
 
+static void add_bias(const step *st, const tri_packed *w, size_t first, size_t last, float *y, size_t ld) {
+  size_t a = first * TRI_BLOCK_ROWS, b = last * TRI_BLOCK_ROWS < w->m ? last * TRI_BLOCK_ROWS : w->m;
+  for (size_t r = 0; r < st->n; r++) st->s->k->add(y + r * ld + a, w->bias + a, b - a);
+}
+
 /* y[r * ld + i] = matrix row i . activation row r, for this matrix's row blocks [first, last). */
 static void multiply(const step *st, const tri_packed *w, size_t first, size_t last, float *y, size_t ld) {
   tri_stage *s = st->s;
@@ -52,6 +57,7 @@ static void multiply(const step *st, const tri_packed *w, size_t first, size_t l
         s->k->dequant(y + r * ld + b * TRI_BLOCK_ROWS, (end - b) * TRI_BLOCK_ROWS, s->acts.sum[r], s->acts.s[r], w->scale);
     }
   }
+  if (w->bias) add_bias(st, w, first, last, y, ld);
 }
 
 static size_t blocks(const tri_packed *w) { return tri_round_up(w->m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS; }

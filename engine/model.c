@@ -7,117 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/show.h"
+
 struct tri_model {
   tri_gguf *gguf;
   tri_shape shape;
   tri_tokenizer *tokenizer;
   tri_error no_tokenizer; /* why tokenizer is NULL */
   tri_layer_tensors *layers; /* [n_layers] */
-  const tri_gguf_tensor *embedding, *head, *head_norm;
+  const tri_gguf_tensor *embedding, *head, *head_norm, *rope_factors; /* rope_factors: F32 [hd/2], or NULL */
 };
-
-/* What the architecture's name in a file stands for. bitnet.cpp writes `bitnet` for 1bitLLM's large and 3B, `bitnet-b1.58`
- * (earlier `bitnet-25`) for Microsoft's 2B4T. */
-static const struct arch_name {
-  const char *name;
-  tri_arch arch;
-  tri_gate gate;
-  bool sub_norms, neox;
-} arch_names[] = {
-    {"bitnet-b1.58", TRI_ARCH_BITNET, TRI_GATE_RELU2, true, true},
-    {"bitnet-25", TRI_ARCH_BITNET, TRI_GATE_RELU2, true, true},
-    {"bitnet", TRI_ARCH_BITNET, TRI_GATE_SILU, true, true},
-    {"llama", TRI_ARCH_LLAMA, TRI_GATE_SILU, false, false},
-};
-
-static const char *const linear_names[TRI_LINEARS] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"};
-static const char *const norm_names[TRI_NORMS] = {"attn_norm", "attn_sub_norm", "ffn_norm", "ffn_sub_norm"};
-
-const char *tri_linear_name(tri_linear which) { return linear_names[which]; }
-
-void tri_shape_linear(const tri_shape *s, tri_linear which, size_t *m, size_t *k) {
-  size_t d = (size_t)s->d, ffn = (size_t)s->ffn, q = (size_t)s->n_heads * (size_t)s->hd, kv = (size_t)s->n_kv * (size_t)s->hd;
-  const size_t shapes[TRI_LINEARS][2] = {{q, d}, {kv, d}, {kv, d}, {d, q}, {ffn, d}, {ffn, d}, {d, ffn}};
-  *m = shapes[which][0], *k = shapes[which][1];
-}
-
-const char *tri_norm_name(tri_norm which) { return norm_names[which]; }
-
-size_t tri_shape_norm(const tri_shape *s, tri_norm which) {
-  if (which == TRI_NORM_ATTN_SUB) return (size_t)s->n_heads * (size_t)s->hd;
-  return (size_t)(which == TRI_NORM_FFN_SUB ? s->ffn : s->d);
-}
-
-/* --- metadata --- */
-
-typedef struct reader {
-  const tri_gguf *g;
-  const char *arch;
-  tri_error *err;
-  tri_status status;
-} reader;
-
-static void key_name(const reader *r, const char *field, char out[128]) { snprintf(out, 128, "%s.%s", r->arch, field); }
-
-static bool has_int(const reader *r, const char *field, uint64_t *v) {
-  char key[128];
-  key_name(r, field, key);
-  return tri_gguf_get_u64(r->g, key, v);
-}
-
-/* A whole number in [1, most]; the first failure stays in r->status. */
-static int32_t need_int(reader *r, const char *field, uint64_t most) {
-  uint64_t v = 0;
-  bool found = has_int(r, field, &v);
-  if (r->status == TRI_OK && !found)
-    r->status = tri_status_fail(r->err, TRI_E_FORMAT, "%s: the key %s.%s is missing or no whole number", tri_gguf_path(r->g), r->arch,
-                                field);
-  else if (r->status == TRI_OK && (v < 1 || v > most))
-    r->status = tri_status_fail(r->err, TRI_E_LIMIT, "%s: %s.%s is %llu, not between 1 and %llu", tri_gguf_path(r->g), r->arch, field,
-                                (unsigned long long)v, (unsigned long long)most);
-  return r->status == TRI_OK ? (int32_t)v : 1;
-}
-
-static float get_float(const reader *r, const char *field, float otherwise) {
-  char key[128];
-  double v;
-  key_name(r, field, key);
-  return tri_gguf_get_f64(r->g, key, &v) && isfinite(v) && v > 0 ? (float)v : otherwise;
-}
-
-static tri_status read_shape(const tri_gguf *g, tri_shape *out, tri_error *err) {
-  tri_str arch;
-  if (!tri_gguf_get_str(g, "general.architecture", &arch))
-    return tri_status_fail(err, TRI_E_FORMAT, "%s: the key general.architecture is missing", tri_gguf_path(g));
-  const struct arch_name *name = NULL;
-  for (size_t i = 0; i < sizeof arch_names / sizeof *arch_names; i++)
-    if (arch.len == strlen(arch_names[i].name) && memcmp(arch.data, arch_names[i].name, arch.len) == 0) name = &arch_names[i];
-  if (!name)
-    return tri_status_fail(err, TRI_E_UNSUPPORTED,
-                           "%s: architecture '%.*s' is unknown; known are bitnet-b1.58, bitnet-25, bitnet and llama", tri_gguf_path(g),
-                           (int)(arch.len < 64 ? arch.len : 64), arch.data);
-  reader r = {g, name->name, err, TRI_OK};
-  tri_shape s = {.arch = name->arch, .gate = name->gate, .sub_norms = name->sub_norms, .neox = name->neox};
-  s.d = need_int(&r, "embedding_length", 1 << 16);
-  s.n_layers = need_int(&r, "block_count", 1024);
-  s.n_heads = need_int(&r, "attention.head_count", 1024);
-  uint64_t v;
-  s.n_kv = has_int(&r, "attention.head_count_kv", &v) ? need_int(&r, "attention.head_count_kv", 1024) : s.n_heads;
-  s.ffn = need_int(&r, "feed_forward_length", TRI_MAX_K);
-  s.context = need_int(&r, "context_length", 1 << 20);
-  s.hd = has_int(&r, "attention.key_length", &v) ? need_int(&r, "attention.key_length", 1024) : s.d / s.n_heads;
-  s.eps = get_float(&r, "attention.layer_norm_rms_epsilon", 1e-5f);
-  s.rope_theta = get_float(&r, "rope.freq_base", 10000.0f);
-  if (r.status != TRI_OK) return r.status;
-  if (s.n_heads % s.n_kv != 0 || s.hd < 2 || s.hd % 2 != 0 || s.hd > TRI_MAX_HEAD_DIM)
-    return tri_status_fail(err, TRI_E_FORMAT, "%s: %d heads over %d KV heads of %d values do not fit together (values: even, at most %d)",
-                           tri_gguf_path(g), s.n_heads, s.n_kv, s.hd, TRI_MAX_HEAD_DIM);
-  if (has_int(&r, "rope.dimension_count", &v) && v != (uint64_t)s.hd)
-    return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: rotary embedding over %llu of %d values is not supported", tri_gguf_path(g),
-                           (unsigned long long)v, s.hd);
-  *out = s;
-  return TRI_OK;
-}
 
 /* --- tensors --- */
 
@@ -141,6 +40,8 @@ static tri_status need_tensor(const tri_model *m, const char *name, size_t rows,
                          types == ternary_types ? "I2_S, TL1 and TL2" : types == norm_types ? "F32" : "F32, F16, BF16, Q8_0 and Q6_K");
 }
 
+static bool is_sub(int norm) { return norm == TRI_NORM_ATTN_SUB || norm == TRI_NORM_FFN_SUB; }
+
 static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
   const tri_shape *s = &m->shape;
   char name[96];
@@ -148,16 +49,73 @@ static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
   for (int i = 0; i < TRI_LINEARS && status == TRI_OK; i++) {
     size_t rows, cols;
     tri_shape_linear(s, (tri_linear)i, &rows, &cols);
-    snprintf(name, sizeof name, "blk.%d.%s.weight", layer, linear_names[i]);
+    snprintf(name, sizeof name, "blk.%d.%s.weight", layer, tri_linear_name((tri_linear)i));
     const tri_gguf_tensor *t = NULL;
     status = need_tensor(m, name, rows, cols, TYPES(ternary_types), &t, err);
     if (status == TRI_OK) status = tri_ternary_open(&m->layers[layer].linear[i], m->gguf, t, NULL, 0, err);
   }
+  for (int i = 0; i < TRI_LINEARS && status == TRI_OK; i++) {
+    size_t rows, cols;
+    tri_shape_linear(s, (tri_linear)i, &rows, &cols);
+    snprintf(name, sizeof name, "blk.%d.%s.bias", layer, tri_linear_name((tri_linear)i));
+    if (!tri_gguf_find(m->gguf, name)) continue;
+    status = need_tensor(m, name, 1, rows, TYPES(norm_types), &m->layers[layer].bias[i], err);
+  }
   for (int i = 0; i < TRI_NORMS && status == TRI_OK; i++) {
-    bool sub = i == TRI_NORM_ATTN_SUB || i == TRI_NORM_FFN_SUB;
-    if (sub && !s->sub_norms) continue;
-    snprintf(name, sizeof name, "blk.%d.%s.weight", layer, norm_names[i]);
+    if (is_sub(i) && !s->sub_norms) continue;
+    snprintf(name, sizeof name, "blk.%d.%s.weight", layer, tri_norm_name((tri_norm)i));
     status = need_tensor(m, name, 1, tri_shape_norm(s, (tri_norm)i), TYPES(norm_types), &m->layers[layer].norm[i], err);
+  }
+  return status;
+}
+
+static bool is_listed(const char *const *names, size_t n, const char *name) {
+  for (size_t i = 0; i < n; i++)
+    if (strcmp(names[i], name) == 0) return true;
+  return false;
+}
+
+/* What find_tensors and find_layer look at, and what bitnet.cpp writes besides: a linear's scale as a tensor of its own, which
+ * stands in the linear's last bytes too. */
+static bool is_known(const tri_shape *s, const char *name) {
+  static const char *const outer[] = {"token_embd.weight", "output.weight", "output_norm.weight", "rope_freqs.weight"};
+  static const char *const ends[] = {"weight", "bias", "weight_scale"};
+  char part[80];
+  int layer, used = 0;
+  bool known = false;
+  if (is_listed(outer, sizeof outer / sizeof *outer, name)) return true;
+  if (sscanf(name, "blk.%4d.%n", &layer, &used) != 1 || !used || layer < 0 || layer >= s->n_layers) return false;
+  snprintf(part, sizeof part, "%s", name + used);
+  char *end = strchr(part, '.');
+  if (!end) return false;
+  *end++ = 0;
+  for (int i = 0; i < TRI_LINEARS; i++)
+    known |= strcmp(part, tri_linear_name((tri_linear)i)) == 0 && is_listed(ends, sizeof ends / sizeof *ends, end);
+  for (int i = 0; i < TRI_NORMS; i++)
+    known |= strcmp(part, tri_norm_name((tri_norm)i)) == 0 && (s->sub_norms || !is_sub(i)) && strcmp(end, "weight") == 0;
+  return known;
+}
+
+/* A tensor left out would change the result in silence: a norm of queries, say, or an adapter. */
+static tri_status refuse_unknown(const tri_model *m, tri_error *err) {
+  for (size_t i = 0; i < tri_gguf_tensor_count(m->gguf); i++) {
+    const tri_gguf_tensor *t = tri_gguf_tensor_at(m->gguf, i);
+    if (!is_known(&m->shape, TRI_SHOW(t->name)))
+      return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s has no place in this architecture as Trireme knows it",
+                             tri_gguf_path(m->gguf), TRI_SHOW(t->name));
+  }
+  return TRI_OK;
+}
+
+static tri_status find_rope_factors(tri_model *m, tri_error *err) {
+  static const char name[] = "rope_freqs.weight";
+  size_t pairs = (size_t)m->shape.hd / 2;
+  if (!tri_gguf_find(m->gguf, name)) return TRI_OK;
+  tri_status status = need_tensor(m, name, 1, pairs, TYPES(norm_types), &m->rope_factors, err);
+  for (size_t i = 0; i < pairs && status == TRI_OK; i++) {
+    float factor = ((const float *)(const void *)m->rope_factors->data)[i];
+    if (!(factor > 0) || !isfinite(factor))
+      status = tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: %g is no positive factor", tri_gguf_path(m->gguf), name, (double)factor);
   }
   return status;
 }
@@ -174,10 +132,11 @@ static tri_status find_tensors(tri_model *m, tri_error *err) {
   m->head = m->embedding;
   if (status == TRI_OK && !s->tied) status = need_tensor(m, "output.weight", vocab, d, TYPES(matrix_types), &m->head, err);
   if (status == TRI_OK) status = need_tensor(m, "output_norm.weight", 1, d, TYPES(norm_types), &m->head_norm, err);
+  if (status == TRI_OK) status = find_rope_factors(m, err);
   if (status == TRI_OK && !(m->layers = calloc((size_t)s->n_layers, sizeof *m->layers)))
     status = tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   for (int i = 0; i < s->n_layers && status == TRI_OK; i++) status = find_layer(m, i, err);
-  return status;
+  return status == TRI_OK ? refuse_unknown(m, err) : status;
 }
 
 static void open_tokenizer(tri_model *m) {
@@ -194,7 +153,7 @@ tri_status tri_model_open(tri_model **out, const char *path, tri_error *err) {
   tri_model *m = calloc(1, sizeof *m);
   if (!m) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   tri_status status = tri_gguf_open(&m->gguf, path, err);
-  if (status == TRI_OK) status = read_shape(m->gguf, &m->shape, err);
+  if (status == TRI_OK) status = tri_shape_read(&m->shape, m->gguf, err);
   if (status == TRI_OK) status = find_tensors(m, err);
   if (status != TRI_OK) return tri_model_close(&m), status;
   open_tokenizer(m);
@@ -219,6 +178,12 @@ const tri_layer_tensors *tri_model_layer(const tri_model *m, int layer) { return
 const tri_gguf_tensor *tri_model_embedding(const tri_model *m) { return m->embedding; }
 const tri_gguf_tensor *tri_model_head(const tri_model *m) { return m->head; }
 const tri_gguf_tensor *tri_model_head_norm(const tri_model *m) { return m->head_norm; }
+
+float tri_model_rope_step(const tri_model *m, int pair) {
+  const tri_shape *s = &m->shape;
+  double factor = m->rope_factors ? (double)((const float *)(const void *)m->rope_factors->data)[pair] : 1;
+  return (float)(1 / (pow((double)s->rope_theta, (double)(2 * pair) / (double)s->hd) * factor * (double)s->rope_scale));
+}
 
 tri_status tri_model_need_tokenizer(const tri_model *m, const tri_tokenizer **out, tri_error *err) {
   if (!m->tokenizer) return tri_status_fail(err, m->no_tokenizer.status, "%s", m->no_tokenizer.text);

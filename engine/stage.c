@@ -76,6 +76,7 @@ static tri_status pack_layers(tri_stage *s, void (*progress)(void *, uint64_t, u
     for (int j = 0; j < TRI_LINEARS; j++) {
       tri_status status = pack_linear(s, &t->linear[j], &s->layers[i].linear[j], err);
       if (status != TRI_OK) return status;
+      if (t->bias[j]) s->layers[i].linear[j].bias = (const float *)(const void *)t->bias[j]->data;
       done += s->layers[i].linear[j].w.bytes;
       if (progress) progress(arg, done, total);
     }
@@ -104,14 +105,13 @@ static tri_status make_buffers(tri_stage *s, tri_error *err) {
   return TRI_OK;
 }
 
-/* Su et al. 2021 (RoFormer): angle(pos, i) = pos * theta^(-2i/hd). The frequency and the angle are rounded to float32 before
- * sine and cosine, as the training code does. */
+/* Angles are rounded to float32 before sine and cosine, as training code does. */
 static void fill_rope(tri_stage *s) {
   size_t half = (size_t)s->shape.hd / 2;
   for (size_t i = 0; i < half; i++) {
-    float frequency = (float)(1.0 / pow((double)s->shape.rope_theta, (double)(2 * i) / (double)s->shape.hd));
+    float step = tri_model_rope_step(s->model, (int)i);
     for (size_t pos = 0; pos < (size_t)s->spec.context; pos++) {
-      float angle = (float)pos * frequency;
+      float angle = (float)pos * step;
       s->rope_cos[pos * half + i] = (float)cos((double)angle);
       s->rope_sin[pos * half + i] = (float)sin((double)angle);
     }

@@ -13,6 +13,7 @@ typedef struct tri_packed {
   tri_form form;
   size_t m, k;
   float scale;
+  const float *bias; /* [m] in the model's mapping, or NULL */
 } tri_packed;
 
 typedef struct tri_layer {

@@ -34,11 +34,21 @@ size_t tri_stage_kv_bytes(const tri_shape *shape, int32_t slots, int32_t context
   return tri_kv_bytes(1, slots, context, tri_stage_kv_shape(shape, kv_type));
 }
 
-/* One layer's: they are read in place. */
-static size_t norm_bytes(const tri_model *m) {
+/* One layer's norms and biases, which are read in place. */
+static size_t vector_bytes(const tri_model *m, int layer) {
+  const tri_layer_tensors *t = tri_model_layer(m, layer);
   size_t total = 0;
   for (int i = 0; i < TRI_NORMS; i++)
-    if (tri_model_layer(m, 0)->norm[i]) total += tri_model_layer(m, 0)->norm[i]->bytes;
+    if (t->norm[i]) total += t->norm[i]->bytes;
+  for (int i = 0; i < TRI_LINEARS; i++)
+    if (t->bias[i]) total += t->bias[i]->bytes;
+  return total;
+}
+
+/* Of the layers of a spec. */
+static size_t vectors_bytes(const tri_model *m, const tri_stage_spec *spec) {
+  size_t total = 0;
+  for (int i = spec->first; i < spec->last; i++) total += vector_bytes(m, i);
   return total;
 }
 
@@ -56,9 +66,9 @@ size_t tri_stage_need_bytes(const tri_model *m, const tri_stage_spec *spec, int 
   const tri_shape *shape = tri_model_shape(m);
   tri_stage_sizes sizes;
   tri_stage_size(shape, spec, threads, &sizes);
-  size_t layer = plus(tri_stage_layer_weights(shape, spec->tune) + norm_bytes(m) + sizeof(tri_layer),
+  size_t layer = plus(tri_stage_layer_weights(shape, spec->tune) + sizeof(tri_layer),
                       tri_stage_kv_bytes(shape, spec->slots, spec->context, spec->kv_type));
-  size_t total = times((size_t)(spec->last - spec->first), layer);
+  size_t total = plus(times((size_t)(spec->last - spec->first), layer), vectors_bytes(m, spec));
   for (int i = 0; i < TRI_BUFFERS; i++) total = plus(total, sizes.bytes[i]);
   if (spec->head) total = plus(total, tri_model_head_bytes(m));
   if (spec->head && tri_head_is_packed(m))
@@ -75,7 +85,8 @@ size_t tri_stage_weight_bytes(const tri_stage *s) {
 
 size_t tri_stage_bytes(const tri_stage *s) {
   size_t layers = (size_t)(s->spec.last - s->spec.first);
-  size_t total = tri_kv_held(s->kv) + layers * (norm_bytes(s->model) + sizeof *s->layers) + tri_stage_weight_bytes(s) + s->logits.bytes;
+  size_t total = tri_kv_held(s->kv) + layers * sizeof *s->layers + vectors_bytes(s->model, &s->spec) + tri_stage_weight_bytes(s) +
+                 s->logits.bytes;
   for (int i = 0; i < TRI_BUFFERS; i++) total += s->buffers[i].bytes;
   return total;
 }

@@ -25,6 +25,14 @@
     if (!strstr((err).text, part)) fail_msg("%s: \"%s\" lacks \"%s\"", #call, (err).text, part);             \
   } while (0)
 
+/* Case `i` of a table: its status is the wanted one, and the text holds `part` (clear the text before). */
+#define assert_case(i, status, want, err, part)                                                              \
+  do {                                                                                                       \
+    if ((status) != (want) || !strstr((err).text, part))                                                     \
+      fail_msg("case %zu: %s \"%s\"; %s \"%s\" expected", (size_t)(i), tri_status_name(status), (err).text,  \
+               tri_status_name(want), part);                                                                 \
+  } while (0)
+
 /* xorshift64*: the same numbers everywhere; print the seed in a failing test */
 static inline uint64_t test_random(uint64_t *state) {
   *state ^= *state >> 12, *state ^= *state << 25, *state ^= *state >> 27;
