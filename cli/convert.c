@@ -108,7 +108,8 @@ int tri_cli_convert(int argc, char **argv) {
 int tri_cli_make_dummy(int argc, char **argv) {
   static const tri_arg args[] = {
       OUT_ARG,
-      {"shape", 0, TRI_ARG_STRING, &shape_name, "NAME", "bitnet-2b, bitnet-3b or llama3-8b.", 0, 0},
+      {"shape", 0, TRI_ARG_STRING, &shape_name, "NAME",
+       "bitnet-large, bitnet-3b, bitnet-2b, llama3-8b, falcon3-1b, -3b, -7b or -10b, falcon-e-1b or -3b, trilm-4b.", 0, 0},
       TYPE_ARG,
       EMBEDDING_ARG,
       HEAD_ARG,
@@ -125,6 +126,6 @@ int tri_cli_make_dummy(int argc, char **argv) {
   tri_error err;
   if (!tri_cli_parse(&spec, argc, argv, 0, 0, NULL, &code)) return code;
   if (!shape_name)
-    return tri_status_fail(&err, TRI_E_INVALID, "a shape is needed: --shape bitnet-2b, bitnet-3b or llama3-8b"), tri_cli_fail(&err);
+    return tri_status_fail(&err, TRI_E_INVALID, "a shape is needed, as --shape bitnet-2b; --help lists them"), tri_cli_fail(&err);
   return write_model(make_dummy, shape_name);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "engine/show.h"
 #include "kernels/i2s.h"
 
 /* One tensor to write and where it comes from. */
@@ -54,25 +55,13 @@ static tri_status find_scale_tensor(const job *j, step *s, tri_error *err) {
   return TRI_OK;
 }
 
-static tri_status refuse_bias(const job *j, const step *s, tri_error *err) {
-  const tri_safetensor *bias = NULL;
-  char name[sizeof s->t.source];
-  snprintf(name, sizeof name, "%.*sbias", (int)(strlen(s->t.source) - strlen("weight")), s->t.source);
-  tri_status status = tri_convert_source_find(j->source, name, &bias, err);
-  if (status == TRI_OK && bias)
-    status =
-        tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s: biases are not supported", j->folder, name);
-  return status;
-}
-
 static tri_status find_step(const job *j, step *s, tri_error *err) {
   bool linear = s->t.form != NULL;
+  if (!*s->t.source) return TRI_OK; /* made from config.json */
   tri_status status = tri_convert_source_find(j->source, s->t.source, &s->weight, err);
   if (status != TRI_OK) return status;
   if (!s->weight)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s is missing", j->folder, s->t.source);
-  if (linear) status = refuse_bias(j, s, err);
-  if (status != TRI_OK) return status;
   if (is_float(s->weight->dtype)) return check_dims(j, &s->t, s->weight, s->t.m, err);
   if (!linear || s->weight->dtype != TRI_DTYPE_U8)
     return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s: dtype %s; F32, F16 or BF16%s expected",
@@ -97,7 +86,10 @@ static tri_status find_all(job *j, tri_error *err) {
     tri_status status = find_step(j, &j->steps[i], err);
     if (status != TRI_OK) return status;
   }
-  return TRI_OK;
+  const char *unused = tri_convert_source_unused(j->source, j->out.shape.tied);
+  if (!unused) return TRI_OK;
+  return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s has no place in the architecture that config.json states", j->folder,
+                         TRI_SHOW_TEXT(unused));
 }
 
 /* --- values --- */
@@ -111,8 +103,29 @@ static const float *read_floats(const job *j, const tri_safetensor *w, uint64_t 
   return j->floats;
 }
 
+/* The row of the source that stands at row r of the file. llama.cpp's `llama` rotates adjacent pairs where
+ * Hugging Face rotates halves of a head, so its files interleave the halves. */
+static uint64_t source_row(const job *j, const tri_convert_tensor *t, uint64_t r) {
+  if (!t->heads || j->out.shape.neox) return r;
+  uint64_t hd = (t->vector ? t->k : t->m) / t->heads, i = r % hd;
+  return r - i + i / 2 + (i % 2 ? hd / 2 : 0);
+}
+
+/* A vector is shorter than a chunk. */
+static tri_status write_bias(job *j, const step *s, tri_error *err) {
+  float *x = malloc((size_t)s->t.k * sizeof *x);
+  if (!x) return tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", j->folder);
+  const float *source = read_floats(j, s->weight, 0, (size_t)s->t.k);
+  for (uint64_t r = 0; r < s->t.k; r++) x[r] = source[source_row(j, &s->t, r)];
+  tri_status status = tri_convert_out_floats(&j->out, &s->t, x, (size_t)s->t.k, err);
+  free(x);
+  return status;
+}
+
 static tri_status write_floats(job *j, const step *s, tri_error *err) {
   tri_status status = TRI_OK;
+  if (!s->weight) return tri_convert_out_floats(&j->out, &s->t, j->out.kind.rope_factors, (size_t)s->t.k, err);
+  if (s->t.vector && s->t.heads) return write_bias(j, s, err);
   for (uint64_t at = 0; at < s->weight->count && status == TRI_OK;) {
     uint64_t left = s->weight->count - at;
     size_t n = left < TRI_CONVERT_CHUNK ? (size_t)left : TRI_CONVERT_CHUNK;
@@ -173,14 +186,6 @@ static tri_status read_scale(const job *j, const step *s, double *gamma, float *
   return TRI_OK;
 }
 
-/* The row of the source that stands at row r of the file. llama.cpp's `llama` rotates adjacent pairs where
- * Hugging Face rotates halves of a head, so its files interleave the halves. */
-static uint64_t source_row(const job *j, const tri_convert_tensor *t, uint64_t r) {
-  if (!t->heads || j->out.shape.neox) return r;
-  uint64_t hd = t->m / t->heads, i = r % hd;
-  return r - i + i / 2 + (i % 2 ? hd / 2 : 0);
-}
-
 static void read_trits(const job *j, const step *s, uint64_t row, double gamma, int8_t *out) {
   size_t k = (size_t)s->t.k;
   if (s->scale) {
@@ -234,7 +239,7 @@ static tri_status write_all(job *j, const char *out_path, const tri_vocab *vocab
   for (size_t i = 0; i < tri_convert_out_count(&j->out) && status == TRI_OK; i++) {
     const step *s = &j->steps[i];
     status = s->t.form ? write_linear(j, s, err) : write_floats(j, s, err);
-    tri_file_map_drop(s->weight->data, s->weight->bytes);
+    if (s->weight) tri_file_map_drop(s->weight->data, s->weight->bytes);
   }
   return tri_convert_out_end(&j->out, status, err);
 }
@@ -256,7 +261,7 @@ tri_status tri_convert_hf(const char *folder, const char *out_path, const tri_co
   tri_status status = tri_convert_config_read(&config, folder, err);
   if (status != TRI_OK) return status;
   job j = {.folder = folder, .scheme = config.scheme};
-  j.out = (tri_convert_out){.arch = config.arch, .shape = config.shape, .options = *o};
+  j.out = (tri_convert_out){.kind = config.kind, .shape = config.shape, .options = *o};
   name_after_folder(j.out.name, folder);
   status = tri_convert_out_plan(&j.out, out_path, err);
   if (status == TRI_OK) status = tri_convert_source_open(&j.source, folder, err);

@@ -18,9 +18,9 @@ typedef struct tri_convert_options {
   size_t n_in_tiles;
 } tri_convert_options;
 
-/* BitNetForCausalLM -> "bitnet-b1.58", LlamaForCausalLM with ternary linears -> "llama" (q and k rows interleaved for its
- * adjacent-pair rotary, as llama.cpp's converter does). Packed uint8 linears keep their trits; float ones are rounded by
- * absmean where config.json says that the model is a BitNet, and must be ternary already where it doesn't. All inputs are
+/* BitNetForCausalLM -> "bitnet-b1.58", 1bitLLM's BitnetForCausalLM -> "bitnet", LlamaForCausalLM with ternary linears -> "llama"
+ * (q and k rows interleaved for its adjacent-pair rotary, as llama.cpp's converter does). Packed uint8 linears keep their trits; float ones
+ * are rounded by absmean where config.json says that the model is a BitNet, and must be ternary already where it doesn't. All inputs are
  * checked before anything is written; memory stays within the largest tensor. Without tokenizer.json: a warning in the
  * log and a file without tokenizer. TRI_E_FORMAT, TRI_E_UNSUPPORTED, TRI_E_NOT_FOUND, TRI_E_INVALID (options), TRI_E_IO. */
 TRI_MUST_CHECK tri_status tri_convert_hf(const char *folder, const char *out_path, const tri_convert_options *o, tri_error *err);
@@ -31,7 +31,10 @@ TRI_MUST_CHECK tri_status tri_convert_hf(const char *folder, const char *out_pat
  * within the largest tensor. embedding_type and head_type are not used. Errors as above. */
 TRI_MUST_CHECK tri_status tri_convert_gguf(const char *in_path, const char *out_path, const tri_convert_options *o, tri_error *err);
 
-/* Random ternary weights at a real model's shape, for speed work: "bitnet-2b", "bitnet-3b", "llama3-8b".
+/* The shapes of tri_convert_dummy, i from 0; NULL past the end: "bitnet-2b" is Microsoft's 2B4T, "bitnet-large" and "bitnet-3b"
+ * are 1bitLLM's, "llama3-8b" is HF1BitLLM's, "falcon3-…" and "falcon-e-…" are TII's, "trilm-4b" is SpectraSuite's 3.9B. */
+const char *tri_convert_dummy_name(size_t i);
+/* Random ternary weights at a real model's shape, for speed work.
  * Streamed: memory stays small. The seed fixes every byte. layers > 0 overrides the number of layers. `o` serves for its
  * linear_type, head_type, tiles and progress and may be NULL: I2_S. Its tokenizer has one token a byte, so text works. */
 TRI_MUST_CHECK tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers, uint64_t seed,

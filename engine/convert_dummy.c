@@ -12,57 +12,39 @@
 
 static const struct dummy {
   const char *name, *arch;
-  tri_shape shape;
+  int32_t d, layers, heads, kv, hd, ffn, vocab, context;
+  float rope_theta;
+  bool tied;
 } dummies[] = {
-    {"bitnet-2b",
-     "bitnet-b1.58",
-     {.arch = TRI_ARCH_BITNET,
-      .gate = TRI_GATE_RELU2,
-      .sub_norms = true,
-      .neox = true,
-      .tied = true,
-      .d = 2560,
-      .n_layers = 30,
-      .n_heads = 20,
-      .n_kv = 5,
-      .hd = 128,
-      .ffn = 6912,
-      .vocab = 128256,
-      .context = 4096,
-      .eps = 1e-5f,
-      .rope_theta = 500000}},
-    {"bitnet-3b",
-     "bitnet",
-     {.arch = TRI_ARCH_BITNET,
-      .gate = TRI_GATE_SILU,
-      .sub_norms = true,
-      .neox = true,
-      .tied = true,
-      .d = 3200,
-      .n_layers = 26,
-      .n_heads = 32,
-      .n_kv = 32,
-      .hd = 100,
-      .ffn = 8640,
-      .vocab = 32002,
-      .context = 2048,
-      .eps = 1e-5f,
-      .rope_theta = 10000}},
-    {"llama3-8b",
-     "llama",
-     {.arch = TRI_ARCH_LLAMA,
-      .gate = TRI_GATE_SILU,
-      .d = 4096,
-      .n_layers = 32,
-      .n_heads = 32,
-      .n_kv = 8,
-      .hd = 128,
-      .ffn = 14336,
-      .vocab = 128256,
-      .context = 8192,
-      .eps = 1e-5f,
-      .rope_theta = 500000}},
+    {"bitnet-large", "bitnet", 1536, 24, 16, 16, 96, 4096, 32002, 2048, 10000, true},
+    {"bitnet-3b", "bitnet", 3200, 26, 32, 32, 100, 8640, 32002, 2048, 10000, true},
+    {"bitnet-2b", "bitnet-b1.58", 2560, 30, 20, 5, 128, 6912, 128256, 4096, 500000, true},
+    {"llama3-8b", "llama", 4096, 32, 32, 8, 128, 14336, 128256, 8192, 500000, false},
+    {"falcon3-1b", "llama", 2048, 18, 8, 4, 256, 8192, 131072, 8192, 1000042, false},
+    {"falcon3-3b", "llama", 3072, 22, 12, 4, 256, 9216, 131072, 32768, 1000042, false},
+    {"falcon3-7b", "llama", 3072, 28, 12, 4, 256, 23040, 131072, 32768, 1000042, false},
+    {"falcon3-10b", "llama", 3072, 40, 12, 4, 256, 23040, 131072, 32768, 1000042, false},
+    {"falcon-e-1b", "llama", 2048, 24, 16, 2, 128, 8192, 32768, 32768, 1000042, false},
+    {"falcon-e-3b", "llama", 2048, 32, 16, 2, 128, 13312, 32768, 32768, 1000042, false},
+    {"trilm-4b", "llama", 3072, 30, 24, 24, 128, 9216, 50688, 2048, 10000, false},
 };
+enum { DUMMIES = sizeof dummies / sizeof *dummies };
+
+const char *tri_convert_dummy_name(size_t i) { return i < DUMMIES ? dummies[i].name : NULL; }
+
+static tri_shape shape_of(const struct dummy *d) {
+  tri_shape s = {.d = d->d, .n_layers = d->layers, .n_heads = d->heads, .n_kv = d->kv, .hd = d->hd, .ffn = d->ffn, .vocab = d->vocab,
+                 .context = d->context, .eps = 1e-5f, .rope_theta = d->rope_theta, .rope_scale = 1, .tied = d->tied};
+  tri_shape_set_arch(&s, (tri_str){d->arch, strlen(d->arch)});
+  return s;
+}
+
+static tri_status unknown_shape(const char *name, tri_error *err) {
+  char known[256] = "";
+  for (size_t i = 0; i < DUMMIES; i++)
+    snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i == 0 ? "" : i + 1 < DUMMIES ? ", " : " and ", dummies[i].name);
+  return tri_status_fail(err, TRI_E_INVALID, "no shape \"%s\"; known are %s", name, known);
+}
 
 /* The n-th output of splitmix64 (Steele, Lea, Flood 2014) from `key`. */
 static uint64_t random_at(uint64_t key, uint64_t n) {
@@ -197,15 +179,14 @@ static tri_status make_vocab(tri_vocab *v, size_t n, tri_error *err) {
 tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers,
                              uint64_t seed, const tri_convert_options *o, tri_error *err) {
   const struct dummy *d = NULL;
-  for (size_t i = 0; i < sizeof dummies / sizeof *dummies; i++)
+  for (size_t i = 0; i < DUMMIES; i++)
     if (strcmp(shape, dummies[i].name) == 0) d = &dummies[i];
-  if (!d)
-    return tri_status_fail(err, TRI_E_INVALID,
-                           "no shape \"%s\"; known are bitnet-2b, bitnet-3b and llama3-8b", shape);
+  if (!d) return unknown_shape(shape, err);
   if (layers < 0 || layers > 1024)
     return tri_status_fail(err, TRI_E_INVALID, "%d layers; 1 to 1024, or 0 for the shape's own, expected",
                            layers);
-  tri_convert_out c = {.arch = d->arch, .shape = d->shape, .options = o ? *o : (tri_convert_options){.linear_type = TRI_TYPE_I2_S}};
+  tri_convert_out c = {
+      .kind = {.arch = d->arch}, .shape = shape_of(d), .options = o ? *o : (tri_convert_options){.linear_type = TRI_TYPE_I2_S}};
   c.options.embedding_type = embedding_type;
   if (layers > 0) c.shape.n_layers = layers;
   snprintf(c.name, sizeof c.name, "dummy %s, %d layers, seed %llu", d->name, c.shape.n_layers,

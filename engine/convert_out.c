@@ -11,75 +11,111 @@ enum { QUANTIZATION_VERSION = 2 };
 
 /* --- the list of tensors --- */
 
+typedef enum part_kind { NORM, SUB_NORM, LINEAR, ATTN_BIAS, MLP_BIAS } part_kind;
+
 typedef struct part {
   const char *source; /* inside "model.layers.N." */
-  bool norm, sub;            /* sub: only where the architecture has sub-norms */
-  int which;                 /* tri_norm or tri_linear */
+  part_kind kind;
+  int which;          /* tri_norm or tri_linear */
+  const char *inner;  /* 1bitLLM's name for it, where that is another */
 } part;
 
 static const part parts[] = {
-    {"input_layernorm", true, false, TRI_NORM_ATTN},
-    {"self_attn.q_proj", false, false, TRI_Q},
-    {"self_attn.k_proj", false, false, TRI_K},
-    {"self_attn.v_proj", false, false, TRI_V},
-    {"self_attn.attn_sub_norm", true, true, TRI_NORM_ATTN_SUB},
-    {"self_attn.o_proj", false, false, TRI_O},
-    {"post_attention_layernorm", true, false, TRI_NORM_FFN},
-    {"mlp.gate_proj", false, false, TRI_GATE},
-    {"mlp.up_proj", false, false, TRI_UP},
-    {"mlp.ffn_sub_norm", true, true, TRI_NORM_FFN_SUB},
-    {"mlp.down_proj", false, false, TRI_DOWN},
+    {"input_layernorm", NORM, TRI_NORM_ATTN, NULL},
+    {"self_attn.q_proj", LINEAR, TRI_Q, NULL},
+    {"self_attn.q_proj", ATTN_BIAS, TRI_Q, NULL},
+    {"self_attn.k_proj", LINEAR, TRI_K, NULL},
+    {"self_attn.k_proj", ATTN_BIAS, TRI_K, NULL},
+    {"self_attn.v_proj", LINEAR, TRI_V, NULL},
+    {"self_attn.v_proj", ATTN_BIAS, TRI_V, NULL},
+    {"self_attn.attn_sub_norm", SUB_NORM, TRI_NORM_ATTN_SUB, "self_attn.inner_attn_ln"},
+    {"self_attn.o_proj", LINEAR, TRI_O, NULL},
+    {"self_attn.o_proj", ATTN_BIAS, TRI_O, NULL},
+    {"post_attention_layernorm", NORM, TRI_NORM_FFN, NULL},
+    {"mlp.gate_proj", LINEAR, TRI_GATE, NULL},
+    {"mlp.gate_proj", MLP_BIAS, TRI_GATE, NULL},
+    {"mlp.up_proj", LINEAR, TRI_UP, NULL},
+    {"mlp.up_proj", MLP_BIAS, TRI_UP, NULL},
+    {"mlp.ffn_sub_norm", SUB_NORM, TRI_NORM_FFN_SUB, "mlp.ffn_layernorm"},
+    {"mlp.down_proj", LINEAR, TRI_DOWN, NULL},
+    {"mlp.down_proj", MLP_BIAS, TRI_DOWN, NULL},
 };
-enum { PARTS = sizeof parts / sizeof *parts, SUB_PARTS = 2 };
+enum { PARTS = sizeof parts / sizeof *parts };
 
-static size_t parts_of(const tri_shape *s) { return s->sub_norms ? PARTS : PARTS - SUB_PARTS; }
+static bool has_part(const tri_convert_out *c, const part *p) {
+  return p->kind == SUB_NORM ? c->shape.sub_norms : p->kind == ATTN_BIAS ? c->kind.attn_bias : p->kind != MLP_BIAS || c->kind.mlp_bias;
+}
+
+static size_t parts_of(const tri_convert_out *c) {
+  size_t n = 0;
+  for (size_t i = 0; i < PARTS; i++) n += has_part(c, &parts[i]);
+  return n;
+}
 
 static uint32_t head_type(const tri_convert_out *c) { return c->options.head_type ? *c->options.head_type : c->options.embedding_type; }
 /* A head that is the embedding in another type stands in the file as a tensor of its own. */
 static bool own_head(const tri_convert_out *c) { return !c->shape.tied || head_type(c) != c->options.embedding_type; }
-static size_t outer_count(const tri_convert_out *c) { return own_head(c) ? 3 : 2; }
 
-size_t tri_convert_out_count(const tri_convert_out *c) {
-  return outer_count(c) + (size_t)c->shape.n_layers * parts_of(&c->shape);
+/* Tensors outside of the layers, in their order. */
+typedef enum outer { EMBEDDING, HEAD_NORM, HEAD, ROPE_FACTORS, OUTERS } outer;
+
+static bool has_outer(const tri_convert_out *c, outer o) {
+  return o == HEAD ? own_head(c) : o != ROPE_FACTORS || c->kind.has_rope_factors;
 }
 
-static const part *part_at(const tri_shape *s, size_t nth) {
+static size_t outer_count(const tri_convert_out *c) {
+  size_t n = 0;
+  for (int o = 0; o < OUTERS; o++) n += has_outer(c, (outer)o);
+  return n;
+}
+
+size_t tri_convert_out_count(const tri_convert_out *c) { return outer_count(c) + (size_t)c->shape.n_layers * parts_of(c); }
+
+static const part *part_at(const tri_convert_out *c, size_t nth) {
   for (size_t i = 0;; i++)
-    if ((s->sub_norms || !parts[i].sub) && nth-- == 0) return &parts[i];
+    if (has_part(c, &parts[i]) && nth-- == 0) return &parts[i];
 }
 
-static tri_convert_tensor outer_tensor(const tri_convert_out *c, size_t i) {
-  static const char *const names[][2] = {{"token_embd.weight", "model.embed_tokens.weight"},
-                                         {"output_norm.weight", "model.norm.weight"},
-                                         {"output.weight", "lm_head.weight"}};
-  tri_convert_tensor t = {.vector = i == 1};
-  t.type = i == 0 ? c->options.embedding_type : i == 1 ? TRI_TYPE_F32 : head_type(c);
-  strcpy(t.name, names[i][0]), strcpy(t.source, names[i == 2 && c->shape.tied ? 0 : i][1]);
-  t.m = t.vector ? 1 : (uint64_t)c->shape.vocab, t.k = (uint64_t)c->shape.d;
+static outer outer_at(const tri_convert_out *c, size_t nth) {
+  for (int o = 0;; o++)
+    if (has_outer(c, (outer)o) && nth-- == 0) return (outer)o;
+}
+
+static tri_convert_tensor outer_tensor(const tri_convert_out *c, outer o) {
+  static const char *const names[OUTERS][2] = {[EMBEDDING] = {"token_embd.weight", "model.embed_tokens.weight"},
+                                               [HEAD_NORM] = {"output_norm.weight", "model.norm.weight"},
+                                               [HEAD] = {"output.weight", "lm_head.weight"},
+                                               [ROPE_FACTORS] = {"rope_freqs.weight", ""}};
+  tri_convert_tensor t = {.vector = o == HEAD_NORM || o == ROPE_FACTORS};
+  t.type = o == EMBEDDING ? c->options.embedding_type : o == HEAD ? head_type(c) : TRI_TYPE_F32;
+  strcpy(t.name, names[o][0]), strcpy(t.source, names[o == HEAD && c->shape.tied ? EMBEDDING : o][1]);
+  t.m = t.vector ? 1 : (uint64_t)c->shape.vocab, t.k = (uint64_t)(o == ROPE_FACTORS ? c->shape.hd / 2 : c->shape.d);
   return t;
 }
 
 static tri_convert_tensor layer_tensor(const tri_convert_out *c, size_t layer, const part *p) {
-  tri_convert_tensor t = {.vector = p->norm, .type = p->norm ? TRI_TYPE_F32 : c->options.linear_type, .m = 1};
-  snprintf(t.name, sizeof t.name, "blk.%zu.%s.weight", layer,
-           p->norm ? tri_norm_name((tri_norm)p->which) : tri_linear_name((tri_linear)p->which));
-  snprintf(t.source, sizeof t.source, "model.layers.%zu.%s.weight", layer, p->source);
-  if (p->norm) {
+  bool norm = p->kind == NORM || p->kind == SUB_NORM, linear = p->kind == LINEAR;
+  tri_convert_tensor t = {.vector = !linear, .type = linear ? c->options.linear_type : TRI_TYPE_F32, .m = 1};
+  const char *name = norm ? tri_norm_name((tri_norm)p->which) : tri_linear_name((tri_linear)p->which);
+  const char *end = norm || linear ? "weight" : "bias";
+  snprintf(t.name, sizeof t.name, "blk.%zu.%s.%s", layer, name, end);
+  snprintf(t.source, sizeof t.source, "model.layers.%zu.%s.%s", layer, c->kind.inner_names && p->inner ? p->inner : p->source, end);
+  if (norm) {
     t.k = tri_shape_norm(&c->shape, (tri_norm)p->which);
   } else {
-    t.form = &c->forms[p->which];
-    t.m = t.form->m, t.k = t.form->k;
-    if (p->which == TRI_Q) t.heads = (uint64_t)c->shape.n_heads;
-    if (p->which == TRI_K) t.heads = (uint64_t)c->shape.n_kv;
+    size_t m, k;
+    tri_shape_linear(&c->shape, (tri_linear)p->which, &m, &k);
+    if (linear) t.form = &c->forms[p->which];
+    if (linear) t.m = m, t.k = k;
+    else t.k = m;
+    t.heads = p->which == TRI_Q ? (uint64_t)c->shape.n_heads : p->which == TRI_K ? (uint64_t)c->shape.n_kv : 0;
   }
   return t;
 }
 
 tri_convert_tensor tri_convert_out_tensor(const tri_convert_out *c, size_t i) {
-  size_t outer = outer_count(c), per_layer = parts_of(&c->shape);
-  tri_convert_tensor t =
-      i < outer ? outer_tensor(c, i)
-                : layer_tensor(c, (i - outer) / per_layer, part_at(&c->shape, (i - outer) % per_layer));
+  size_t outers = outer_count(c), n = parts_of(c);
+  tri_convert_tensor t = i < outers ? outer_tensor(c, outer_at(c, i)) : layer_tensor(c, (i - outers) / n, part_at(c, (i - outers) % n));
   if (!tri_type_bytes(t.type, t.m * t.k, t.k, &t.bytes)) t.bytes = 0; /* plan refuses it */
   return t;
 }
@@ -88,18 +124,24 @@ tri_convert_tensor tri_convert_out_tensor(const tri_convert_out *c, size_t i) {
 
 static void put_u32(const tri_convert_out *c, const char *field, int32_t v) {
   char key[96];
-  snprintf(key, sizeof key, "%s.%s", c->arch, field);
+  snprintf(key, sizeof key, "%s.%s", c->kind.arch, field);
   tri_gguf_writer_u32(c->sink.writer, key, (uint32_t)v);
 }
 static void put_f32(const tri_convert_out *c, const char *field, float v) {
   char key[96];
-  snprintf(key, sizeof key, "%s.%s", c->arch, field);
+  snprintf(key, sizeof key, "%s.%s", c->kind.arch, field);
   tri_gguf_writer_f32(c->sink.writer, key, v);
+}
+
+static void put_str(const tri_convert_out *c, const char *field, const char *v) {
+  char key[96];
+  snprintf(key, sizeof key, "%s.%s", c->kind.arch, field);
+  tri_gguf_writer_str(c->sink.writer, key, v);
 }
 
 static void put_metadata(const tri_convert_out *c) {
   const tri_shape *s = &c->shape;
-  tri_gguf_writer_str(c->sink.writer, "general.architecture", c->arch);
+  tri_gguf_writer_str(c->sink.writer, "general.architecture", c->kind.arch);
   tri_gguf_writer_str(c->sink.writer, "general.name", c->name);
   tri_gguf_writer_u32(c->sink.writer, "general.file_type", tri_ternary_file_type(c->options.linear_type));
   tri_gguf_writer_u32(c->sink.writer, "general.quantization_version", QUANTIZATION_VERSION);
@@ -115,6 +157,7 @@ static void put_metadata(const tri_convert_out *c) {
   put_f32(c, "attention.layer_norm_rms_epsilon", s->eps);
   put_u32(c, "rope.dimension_count", s->hd);
   put_f32(c, "rope.freq_base", s->rope_theta);
+  if (s->rope_scale != 1) put_str(c, "rope.scaling.type", "linear"), put_f32(c, "rope.scaling.factor", s->rope_scale);
   tri_convert_sink_tiles(c->sink.writer, c->forms, TRI_LINEARS);
 }
 

@@ -7,20 +7,31 @@
 
 /* Engine-internal: what a converted file holds and in which order, and writing it with progress. */
 
+enum { TRI_CONVERT_PAIRS = 512 }; /* most pairs of values that a head rotates: head_dim is 1024 at most */
+
+/* What of a model a shape doesn't tell. */
+typedef struct tri_convert_kind {
+  const char *arch;           /* general.architecture; a literal */
+  bool attn_bias, mlp_bias;   /* of q, k, v and o; of gate, up and down */
+  bool inner_names;           /* the sub-norms are called inner_attn_ln and ffn_layernorm */
+  bool has_rope_factors;
+  float rope_factors[TRI_CONVERT_PAIRS]; /* [hd/2] what rope_freqs.weight holds */
+} tri_convert_kind;
+
 typedef struct tri_convert_tensor {
   char name[64];   /* "blk.0.attn_q.weight" */
-  char source[96]; /* what Hugging Face calls it: "model.layers.0.self_attn.q_proj.weight" */
-  uint32_t type;   /* F32 for norms, the options' for linears, and for embedding and head */
+  char source[96]; /* what Hugging Face calls it: "model.layers.0.self_attn.q_proj.weight"; empty: rope_freqs.weight */
+  uint32_t type;   /* F32 for vectors, the options' for linears, and for embedding and head */
   const tri_ternary_form *form; /* of a linear, in the tri_convert_out; else NULL */
-  bool vector;     /* a norm: one dimension, [k] */
-  uint64_t m, k;   /* rows and columns; m = 1 for a norm */
-  uint64_t heads;  /* q and k: heads whose rows rotate in pairs; else 0 */
+  bool vector;     /* a norm or a bias: one dimension, [k] */
+  uint64_t m, k;   /* rows and columns; m = 1 for a vector */
+  uint64_t heads;  /* q and k, their biases too: heads whose rows rotate in pairs; else 0 */
   uint64_t bytes;
 } tri_convert_tensor;
 
 typedef struct tri_convert_out {
   /* set by the caller, in a zeroed struct */
-  const char *arch; /* general.architecture; a literal */
+  tri_convert_kind kind;
   char name[128];   /* general.name */
   tri_shape shape;
   tri_convert_options options;

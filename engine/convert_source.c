@@ -12,6 +12,7 @@ enum { MAX_INDEX_BYTES = 100 * 1000 * 1000, MAX_TOKENIZER_BYTES = 256 << 20, MAX
 struct tri_convert_source {
   json_t *index; /* model.safetensors.index.json, or NULL */
   json_t *files; /* file name -> place in shards */
+  json_t *found; /* names of tensors that were found */
   tri_safetensors *shards[MAX_SHARDS];
   size_t n_shards;
 };
@@ -61,8 +62,8 @@ static tri_status open_all(tri_convert_source *s, const char *folder, tri_error 
   char path[TRI_CONVERT_PATH];
   tri_buf text = {0};
   json_error_t e;
-  s->files = json_object();
-  if (!s->files) return tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", folder);
+  s->files = json_object(), s->found = json_object();
+  if (!s->files || !s->found) return tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", folder);
   tri_status status = tri_convert_path(path, folder, "model.safetensors.index.json", err);
   if (status == TRI_OK) status = tri_file_read(&text, path, MAX_INDEX_BYTES, err);
   if (status == TRI_OK) s->index = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &e);
@@ -85,7 +86,7 @@ tri_status tri_convert_source_open(tri_convert_source **out, const char *folder,
 void tri_convert_source_close(tri_convert_source **s) {
   if (!*s) return;
   for (size_t i = 0; i < (*s)->n_shards; i++) tri_safetensors_close(&(*s)->shards[i]);
-  json_decref((*s)->index), json_decref((*s)->files);
+  json_decref((*s)->index), json_decref((*s)->files), json_decref((*s)->found);
   free(*s);
   *s = NULL;
 }
@@ -103,8 +104,25 @@ tri_status tri_convert_source_find(const tri_convert_source *s, const char *name
     return tri_status_fail(err, TRI_E_FORMAT,
                            "%s: tensor %s is missing, though the index says that it is here",
                            tri_safetensors_path(s->shards[shard]), name);
+  if (t && json_object_set_new(s->found, name, json_true()) != 0)
+    return tri_status_fail(err, TRI_E_NOMEM, "tensor %s: out of memory", name);
   *out = t;
   return TRI_OK;
+}
+
+static bool ends_with(const char *name, const char *end) {
+  size_t n = strlen(name), m = strlen(end);
+  return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+const char *tri_convert_source_unused(const tri_convert_source *s, bool tied) {
+  for (size_t i = 0; i < s->n_shards; i++) {
+    const tri_safetensor *t;
+    for (size_t j = 0; (t = tri_safetensors_at(s->shards[i], j)); j++)
+      if (!json_object_get(s->found, t->name) && !ends_with(t->name, ".inv_freq") && !(tied && strcmp(t->name, "lm_head.weight") == 0))
+        return t->name;
+  }
+  return NULL;
 }
 
 /* --- tokenizer --- */

@@ -15,14 +15,14 @@ typedef enum tri_convert_scheme {
 } tri_convert_scheme;
 
 typedef struct tri_convert_config {
-  const char *arch; /* general.architecture; a literal */
+  tri_convert_kind kind;
   tri_shape shape;
   tri_convert_scheme scheme;
   int32_t bos, eos, eot; /* -1: not stated */
 } tri_convert_config;
 
-/* Read FOLDER/config.json. TRI_E_UNSUPPORTED names what we can't do: an architecture, an activation, biases,
- * a rotary scaling, another quantisation. */
+/* Read FOLDER/config.json. TRI_E_UNSUPPORTED names what we can't do: an architecture, an activation, a rotary scaling,
+ * another quantisation. */
 TRI_MUST_CHECK tri_status tri_convert_config_read(tri_convert_config *out, const char *folder,
                                                   tri_error *err);
 
@@ -36,6 +36,9 @@ void tri_convert_source_close(tri_convert_source **s);
  * TRI_E_FORMAT. */
 TRI_MUST_CHECK tri_status tri_convert_source_find(const tri_convert_source *s, const char *name,
                                                   const tri_safetensor **out, tri_error *err);
+/* A tensor of the folder that no call has found, and that isn't one of those that nothing needs (rotary frequencies that a
+ * program computed, a copy of the head where the embedding serves): leaving it out would change the result. NULL: none. */
+const char *tri_convert_source_unused(const tri_convert_source *s, bool tied);
 
 /* The vocabulary of FOLDER/tokenizer.json with config.json's BOS and EOS, filled up with unused tokens to
  * config's vocab_size. TRI_E_NOT_FOUND: there is no tokenizer.json. */
