@@ -14,6 +14,7 @@ int tri_cli_run(int argc, char **argv);
 int tri_cli_eval(int argc, char **argv);
 int tri_cli_bench(int argc, char **argv);
 int tri_cli_inspect(int argc, char **argv);
+int tri_cli_tokenize(int argc, char **argv);
 int tri_cli_convert(int argc, char **argv);
 int tri_cli_make_dummy(int argc, char **argv);
 int tri_cli_keygen(int argc, char **argv);

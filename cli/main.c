@@ -14,6 +14,7 @@ static const struct command {
     {"keygen", tri_cli_keygen, "make a key for a node, a client or a coordinator"},
     {"keys", tri_cli_keys, "list or extend a coordinator's allow-list"},
     {"inspect", tri_cli_inspect, "show what is in a model file"},
+    {"tokenize", tri_cli_tokenize, "show the tokens of a text, or the text of tokens"},
     {"convert", tri_cli_convert, "make a GGUF model from a Hugging Face folder, or change its ternary type"},
     {"make-dummy", tri_cli_make_dummy, "make a random model of a real one's shape, for speed work"},
     {"eval", tri_cli_eval, "measure a model's loss on a text"},

@@ -2,9 +2,11 @@
 #include "engine/bpe.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include "base/buf.h"
 
 static const uint32_t NONE = UINT32_MAX; /* no rank, no neighbour */
+enum { SHORT = 24 };                      /* symbols of a short word */
 
 typedef struct rule {
   uint64_t pair; /* left << 32 | right */
@@ -17,7 +19,7 @@ struct tri_bpe {
   rule slots[];
 };
 
-/* One symbol of the word, at the index of its first byte. */
+/* One symbol of the word, at the index of its first one. */
 typedef struct tri_bpe_node {
   int32_t id;
   int32_t merged; /* what this symbol and the next one join to, at `rank` */
@@ -67,6 +69,7 @@ void tri_bpe_add(tri_bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t
 }
 
 void tri_bpe_scratch_free(tri_bpe_scratch *s) {
+  free(s->symbols);
   free(s->nodes);
   free(s->heap);
   *s = (tri_bpe_scratch){0};
@@ -104,16 +107,45 @@ static uint64_t heap_pop(tri_bpe_scratch *s, size_t *n) {
 
 /* --- merging --- */
 
-static bool grow_nodes(tri_bpe_scratch *s, size_t n) {
-  if (n <= s->n_nodes) return true;
-  size_t cap = n < 64 ? 64 : n, bytes;
-  if (!tri_size_mul(cap, sizeof *s->nodes, &bytes)) return false;
-  free(s->nodes);
-  s->n_nodes = 0;
-  s->nodes = malloc(bytes);
-  if (!s->nodes) return false;
-  s->n_nodes = cap;
+/* Make *array hold n elements; what it held is lost. */
+static bool grow(void *array, size_t *cap, size_t n, size_t size) {
+  void **p = array;
+  size_t wanted = n < 64 ? 64 : n, bytes;
+  if (n <= *cap) return true;
+  free(*p);
+  *p = NULL, *cap = 0;
+  if (!tri_size_mul(wanted, size, &bytes) || !(*p = malloc(bytes))) return false;
+  *cap = wanted;
   return true;
+}
+
+int32_t *tri_bpe_symbols(tri_bpe_scratch *s, size_t n) {
+  return grow(&s->symbols, &s->n_symbols, n, sizeof *s->symbols) ? s->symbols : NULL;
+}
+
+static inline uint32_t rank_at(const tri_bpe *b, const int32_t *ids, size_t i) {
+  return rule_at(b, pair_of(ids[i], ids[i + 1]))->rank;
+}
+
+/* A short word, as most are: looking through all ranks for the lowest is faster than a heap. */
+static tri_status merge_short(const tri_bpe *b, int32_t *ids, size_t n, tri_ids *out) {
+  uint32_t ranks[SHORT];
+  for (size_t i = 0; i + 1 < n; i++) ranks[i] = rank_at(b, ids, i);
+  while (n > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < n; i++)
+      if (ranks[i] < ranks[best]) best = i;
+    if (ranks[best] == NONE) break;
+    ids[best] = rule_at(b, pair_of(ids[best], ids[best + 1]))->merged;
+    n--;
+    memmove(ids + best + 1, ids + best + 2, (n - best - 1) * sizeof *ids);
+    memmove(ranks + best, ranks + best + 1, (n - best - 1) * sizeof *ranks);
+    if (best + 1 < n) ranks[best] = rank_at(b, ids, best);
+    if (best > 0) ranks[best - 1] = rank_at(b, ids, best - 1);
+  }
+  for (size_t i = 0; i < n; i++)
+    if (tri_ids_push(out, ids[i]) != TRI_OK) return TRI_E_NOMEM;
+  return TRI_OK;
 }
 
 /* Look up the pair that starts at node i and queue it. A node's rank always is that of its pair now, so that
@@ -128,15 +160,14 @@ static bool queue_pair(const tri_bpe *b, tri_bpe_scratch *s, size_t *n_heap, uin
   return heap_push(s, n_heap, (uint64_t)r->rank << 32 | i);
 }
 
-tri_status tri_bpe_word(const tri_bpe *b, tri_bpe_scratch *s, const uint8_t *bytes, size_t n,
-                        const int32_t symbols[256], tri_ids *out) {
+tri_status tri_bpe_merge(const tri_bpe *b, tri_bpe_scratch *s, size_t n, tri_ids *out) {
   if (!n) return TRI_OK;
-  if (!grow_nodes(s, n)) return TRI_E_NOMEM;
+  if (n <= SHORT) return merge_short(b, s->symbols, n, out);
+  if (!grow(&s->nodes, &s->n_nodes, n, sizeof *s->nodes)) return TRI_E_NOMEM;
   node *nodes = s->nodes;
   size_t n_heap = 0;
   for (size_t i = 0; i < n; i++)
-    nodes[i] =
-        (node){symbols[bytes[i]], 0, NONE, i ? (uint32_t)i - 1 : NONE, i + 1 < n ? (uint32_t)i + 1 : NONE};
+    nodes[i] = (node){s->symbols[i], 0, NONE, i ? (uint32_t)i - 1 : NONE, i + 1 < n ? (uint32_t)i + 1 : NONE};
   for (size_t i = 0; i + 1 < n; i++)
     if (!queue_pair(b, s, &n_heap, (uint32_t)i)) return TRI_E_NOMEM;
   while (n_heap) {

@@ -249,7 +249,7 @@ static tri_status read_vocab(tri_vocab *vocab, bool *has, const char *folder,
   tri_status status = tri_convert_vocab_read(vocab, folder, config, err);
   *has = status == TRI_OK;
   if (status != TRI_E_NOT_FOUND) return status;
-  TRI_WARN("%s: no tokenizer.json: the file will have no tokenizer and take token ids only", folder);
+  TRI_WARN("%s: neither tokenizer.json nor tokenizer.model: the file will have no tokenizer and take token ids only", folder);
   return TRI_OK;
 }
 

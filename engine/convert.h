@@ -3,7 +3,7 @@
 #define TRI_ENGINE_CONVERT_H
 #include "engine/tiles.h"
 
-/* A Hugging Face folder (config.json, tokenizer.json, safetensors in one file or shards) or a GGUF file -> GGUF. */
+/* A Hugging Face folder (config.json, tokenizer.json or tokenizer.model, safetensors in one file or shards) or a GGUF file -> GGUF. */
 
 typedef struct tri_convert_options {
   uint32_t embedding_type; /* TRI_TYPE_F32, F16, BF16, Q8_0 (hidden_size % 32 == 0) or Q6_K (% 256 == 0) */
@@ -21,7 +21,7 @@ typedef struct tri_convert_options {
 /* BitNetForCausalLM -> "bitnet-b1.58", 1bitLLM's BitnetForCausalLM -> "bitnet", LlamaForCausalLM with ternary linears -> "llama"
  * (q and k rows interleaved for its adjacent-pair rotary, as llama.cpp's converter does). Packed uint8 linears keep their trits; float ones
  * are rounded by absmean where config.json says that the model is a BitNet, and must be ternary already where it doesn't. All inputs are
- * checked before anything is written; memory stays within the largest tensor. Without tokenizer.json: a warning in the
+ * checked before anything is written; memory stays within the largest tensor. Without tokenizer: a warning in the
  * log and a file without tokenizer. TRI_E_FORMAT, TRI_E_UNSUPPORTED, TRI_E_NOT_FOUND, TRI_E_INVALID (options), TRI_E_IO. */
 TRI_MUST_CHECK tri_status tri_convert_hf(const char *folder, const char *out_path, const tri_convert_options *o, tri_error *err);
 

@@ -155,8 +155,8 @@ static tri_status make_vocab(tri_vocab *v, size_t n, tri_error *err) {
   enum { LONGEST = 24 };
   char *text = malloc(n * LONGEST);
   *v = (tri_vocab){
-      .n_tokens = n, .bos = (int32_t)n - 2, .eos = (int32_t)n - 1, .eot = -1, .add_bos = true, .arena = text};
-  v->pre = tri_vocab_pre((tri_str){"llama-bpe", 9}), v->ignore_merges = true;
+      .n_tokens = n, .bos = (int32_t)n - 2, .eos = (int32_t)n - 1, .eot = -1, .unk = -1, .pre = "llama-bpe", .add_bos = true,
+      .ignore_merges = true, .arena = text};
   v->tokens = calloc(n, sizeof *v->tokens), v->types = calloc(n, sizeof *v->types),
   v->merges = calloc(1, sizeof *v->merges);
   if (!text || !v->tokens || !v->types || !v->merges)

@@ -7,7 +7,7 @@
 
 #include "engine/show.h"
 
-enum { MAX_INDEX_BYTES = 100 * 1000 * 1000, MAX_TOKENIZER_BYTES = 256 << 20, MAX_SHARDS = 1024 };
+enum { MAX_INDEX_BYTES = 100 * 1000 * 1000, MAX_SHARDS = 1024 };
 
 struct tri_convert_source {
   json_t *index; /* model.safetensors.index.json, or NULL */
@@ -132,31 +132,29 @@ const char *tri_convert_source_unused(const tri_convert_source *s, bool tied) {
 static tri_status fill_up(tri_vocab *v, size_t n, tri_error *err) {
   static const char filler[] = "[PAD]";
   if (v->n_tokens > n)
-    return tri_status_fail(err, TRI_E_FORMAT,
-                           "tokenizer.json: %zu tokens, but config.json has a vocab_size of %zu", v->n_tokens,
-                           n);
-  tri_str *tokens = realloc(v->tokens, n * sizeof *tokens);
-  if (tokens) v->tokens = tokens;
-  int32_t *types = realloc(v->types, n * sizeof *types);
-  if (types) v->types = types;
-  if (!tokens || !types) return tri_status_fail(err, TRI_E_NOMEM, "tokenizer.json: out of memory");
-  for (size_t i = v->n_tokens; i < n; i++)
-    tokens[i] = (tri_str){filler, sizeof filler - 1}, types[i] = TRI_TOKEN_UNUSED;
+    return tri_status_fail(err, TRI_E_FORMAT, "the tokenizer has %zu tokens, but config.json has a vocab_size of %zu", v->n_tokens, n);
+  struct { void **array; size_t size; } arrays[] = {{(void **)&v->tokens, sizeof *v->tokens}, {(void **)&v->types, sizeof *v->types},
+                                                    {(void **)&v->flags, sizeof *v->flags}, {(void **)&v->scores, sizeof *v->scores}};
+  for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+    void *grown = *arrays[i].array ? realloc(*arrays[i].array, n * arrays[i].size) : NULL;
+    if (*arrays[i].array && !grown) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the tokenizer");
+    *arrays[i].array = grown;
+  }
+  for (size_t i = v->n_tokens; i < n; i++) {
+    v->tokens[i] = (tri_str){filler, sizeof filler - 1}, v->types[i] = TRI_TOKEN_UNUSED;
+    if (v->flags) v->flags[i] = 0;
+    if (v->scores) v->scores[i] = 0;
+  }
   v->n_tokens = n;
   return TRI_OK;
 }
 
 tri_status tri_convert_vocab_read(tri_vocab *out, const char *folder, const tri_convert_config *config,
                                   tri_error *err) {
-  char path[TRI_CONVERT_PATH];
-  tri_buf text = {0};
   tri_vocab v = {0};
-  tri_status status = tri_convert_path(path, folder, "tokenizer.json", err);
-  if (status == TRI_OK) status = tri_file_read(&text, path, MAX_TOKENIZER_BYTES, err);
-  if (status != TRI_OK) return tri_buf_free(&text), status;
-  status = tri_vocab_from_json(&v, (const char *)text.data, text.len, err);
-  tri_buf_free(&text);
-  if (status == TRI_OK) status = fill_up(&v, (size_t)config->shape.vocab, err);
+  tri_status status = tri_vocab_from_path(&v, folder, err);
+  if (status != TRI_OK) return status;
+  status = fill_up(&v, (size_t)config->shape.vocab, err);
   if (status != TRI_OK) return tri_vocab_free(&v), tri_status_prefix(err, status, "%s", folder);
   if (!v.add_bos && config->bos >= 0) v.bos = config->bos;
   if (config->eos >= 0) v.eos = config->eos;

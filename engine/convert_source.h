@@ -40,8 +40,8 @@ TRI_MUST_CHECK tri_status tri_convert_source_find(const tri_convert_source *s, c
  * program computed, a copy of the head where the embedding serves): leaving it out would change the result. NULL: none. */
 const char *tri_convert_source_unused(const tri_convert_source *s, bool tied);
 
-/* The vocabulary of FOLDER/tokenizer.json with config.json's BOS and EOS, filled up with unused tokens to
- * config's vocab_size. TRI_E_NOT_FOUND: there is no tokenizer.json. */
+/* The vocabulary of FOLDER/tokenizer.json, or of tokenizer.model if that is all there is, with config.json's BOS and EOS, filled up
+ * with unused tokens to config's vocab_size. TRI_E_NOT_FOUND: there is neither. */
 TRI_MUST_CHECK tri_status tri_convert_vocab_read(tri_vocab *out, const char *folder,
                                                  const tri_convert_config *config, tri_error *err);
 

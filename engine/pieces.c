@@ -23,7 +23,7 @@ static int byte_of(unsigned c) {
 
 /* Decode into out (at least text.len bytes); false if a character is outside the alphabet, which has one-byte
  * and two-byte UTF-8 forms only. */
-static bool decode(tri_str text, uint8_t *out, size_t *n) {
+static bool decode_alphabet(tri_str text, uint8_t *out, size_t *n) {
   size_t at = 0;
   for (size_t i = 0; i < text.len; i++) {
     unsigned c = (uint8_t)text.data[i];
@@ -38,6 +38,29 @@ static bool decode(tri_str text, uint8_t *out, size_t *n) {
   }
   *n = at;
   return true;
+}
+
+/* SentencePiece writes a space as U+2581. */
+static void decode_spaces(tri_str text, uint8_t *out, size_t *n) {
+  size_t at = 0;
+  for (size_t i = 0; i < text.len; i++) {
+    bool mark = text.len - i >= 3 && memcmp(text.data + i, "\xe2\x96\x81", 3) == 0;
+    out[at++] = mark ? ' ' : (uint8_t)text.data[i];
+    if (mark) i += 2;
+  }
+  *n = at;
+}
+
+static bool decode(tri_vocab_model model, tri_str text, uint8_t *out, size_t *n) {
+  if (model == TRI_VOCAB_BYTES) return decode_alphabet(text, out, n);
+  return decode_spaces(text, out, n), true;
+}
+
+int tri_pieces_byte(tri_str text) {
+  static const char digits[] = "0123456789ABCDEF";
+  if (text.len != 6 || memcmp(text.data, "<0x", 3) != 0 || text.data[5] != '>') return -1;
+  const char *high = memchr(digits, text.data[3], 16), *low = memchr(digits, text.data[4], 16);
+  return high && low ? (int)(16 * (high - digits) + (low - digits)) : -1;
 }
 
 /* --- bytes -> id --- */
@@ -85,86 +108,63 @@ int32_t tri_pieces_word(const tri_pieces *p, const uint8_t *bytes, size_t len) {
   return len && len <= p->longest_word ? *index_slot(p, &p->words, bytes, len) : -1;
 }
 
-int32_t tri_pieces_added(const tri_pieces *p, const uint8_t *bytes, size_t len, bool special) {
-  for (size_t i = 0; i < p->n_added_lengths; i++) {
-    if (p->added_lengths[i] > len) continue;
-    int32_t id = *index_slot(p, &p->added, bytes, p->added_lengths[i]);
-    if (id >= 0 && (special || p->types[id] == TRI_TOKEN_USER)) return id;
-  }
-  return -1;
-}
-
 int32_t tri_pieces_spelled(const tri_pieces *p, tri_str text) {
   uint8_t word[256], *bytes = text.len <= sizeof word ? word : malloc(text.len);
   size_t n;
-  int32_t id = bytes && decode(text, bytes, &n) ? tri_pieces_word(p, bytes, n) : -1;
+  int32_t id = bytes && decode(p->model, text, bytes, &n) ? tri_pieces_word(p, bytes, n) : -1;
   if (bytes != word) free(bytes);
   return id;
 }
 
 /* --- opening --- */
 
-static bool is_added(int32_t type) { return type == TRI_TOKEN_CONTROL || type == TRI_TOKEN_USER; }
-
 static tri_status allocate(tri_pieces *p, const tri_vocab *v, tri_error *err) {
-  size_t bytes = 1, n_added = 0;
+  size_t bytes = 1, n_words = 0;
   for (size_t i = 0; i < v->n_tokens; i++) {
-    n_added += is_added(v->types[i]);
+    n_words += v->types[i] == TRI_TOKEN_NORMAL || v->types[i] == TRI_TOKEN_USER;
     if (!tri_size_add(bytes, v->tokens[i].len, &bytes) || bytes > UINT32_MAX)
       return tri_status_fail(err, TRI_E_LIMIT, "the vocabulary's text is larger than 4 GiB");
   }
   p->bytes = malloc(bytes);
   p->starts = malloc((v->n_tokens + 1) * sizeof *p->starts);
   p->types = malloc(v->n_tokens);
-  if (!p->bytes || !p->starts || !p->types || !index_open(&p->words, v->n_tokens - n_added) ||
-      !index_open(&p->added, n_added))
+  if (!p->bytes || !p->starts || !p->types || !index_open(&p->words, n_words))
     return tri_status_fail(err, TRI_E_NOMEM, "out of memory for %zu tokens", v->n_tokens);
   return TRI_OK;
 }
 
-static tri_status add_token(tri_pieces *p, const tri_vocab *v, size_t id,
-                            bool has_length[TRI_PIECES_ADDED_BYTES + 1], tri_error *err) {
+static tri_status add_token(tri_pieces *p, const tri_vocab *v, size_t id, tri_error *err) {
   tri_str text = v->tokens[id];
   uint8_t *out = p->bytes + p->starts[id];
   size_t n = text.len;
-  bool word = v->types[id] == TRI_TOKEN_NORMAL && decode(text, out, &n);
-  if (!word) {
-    n = text.len;
-    if (n) memcpy(out, text.data, n);
-  }
+  int byte = v->types[id] == TRI_TOKEN_BYTE ? tri_pieces_byte(text) : -1;
+  bool user = v->types[id] == TRI_TOKEN_USER && v->n_merges;
+  bool word = (v->types[id] == TRI_TOKEN_NORMAL || user) && decode(p->model, text, out, &n);
+  if (user) word = word && n == text.len && memcmp(out, text.data, n) == 0;
+  if (byte >= 0) *out = (uint8_t)byte, n = 1;
+  else if (!word && text.len) memcpy(out, text.data, n = text.len);
   p->types[id] = (uint8_t)v->types[id];
   p->starts[id + 1] = p->starts[id] + (uint32_t)n;
-  if (!n) return TRI_OK;
-  if (word) {
-    index_add(p, &p->words, id);
-    if (n > p->longest_word) p->longest_word = n;
-  } else if (is_added(v->types[id])) {
-    if (n > TRI_PIECES_ADDED_BYTES)
-      return tri_status_fail(err, TRI_E_LIMIT, "token %zu, an added one, has %zu bytes, more than %d", id, n,
-                             TRI_PIECES_ADDED_BYTES);
-    index_add(p, &p->added, id);
-    has_length[n] = p->first_special[*out] = true;
-    if (v->types[id] == TRI_TOKEN_USER) p->first_user[*out] = true;
-  }
+  if (!n || !word) return TRI_OK;
+  if (p->model != TRI_VOCAB_BYTES && n > TRI_PIECES_WORD_BYTES)
+    return tri_status_fail(err, TRI_E_LIMIT, "token %zu of a SentencePiece model has %zu bytes, more than %d", id, n,
+                           TRI_PIECES_WORD_BYTES);
+  index_add(p, &p->words, id);
+  if (n > p->longest_word) p->longest_word = n;
   return TRI_OK;
 }
 
 static tri_status fill(tri_pieces *p, const tri_vocab *v, tri_error *err) {
-  bool has_length[TRI_PIECES_ADDED_BYTES + 1] = {0};
   tri_status st = allocate(p, v, err);
   if (st != TRI_OK) return st;
   p->starts[0] = 0;
   for (; p->n < v->n_tokens; p->n++)
-    if ((st = add_token(p, v, p->n, has_length, err)) != TRI_OK) return st;
-  p->added_lengths = malloc(TRI_PIECES_ADDED_BYTES * sizeof *p->added_lengths);
-  if (!p->added_lengths) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for added tokens");
-  for (size_t len = TRI_PIECES_ADDED_BYTES; len; len--)
-    if (has_length[len]) p->added_lengths[p->n_added_lengths++] = (uint16_t)len;
+    if ((st = add_token(p, v, p->n, err)) != TRI_OK) return st;
   return TRI_OK;
 }
 
 tri_status tri_pieces_open(tri_pieces *out, const tri_vocab *v, tri_error *err) {
-  tri_pieces p = {0};
+  tri_pieces p = {.model = v->model};
   tri_status st = fill(&p, v, err);
   if (st == TRI_OK)
     *out = p;
@@ -178,7 +178,5 @@ void tri_pieces_close(tri_pieces *p) {
   free(p->starts);
   free(p->types);
   free(p->words.slots);
-  free(p->added.slots);
-  free(p->added_lengths);
   *p = (tri_pieces){0};
 }

@@ -5,7 +5,7 @@
 
 /* The bytes of every token, and the way back from bytes to ids. Engine-internal; immutable after open. */
 
-enum { TRI_PIECES_ADDED_BYTES = 512 }; /* longest control or user-defined token */
+enum { TRI_PIECES_WORD_BYTES = 128 }; /* longest NORMAL token of a SentencePiece model */
 
 typedef struct tri_piece_index {
   int32_t *slots; /* open addressing; -1: empty */
@@ -13,21 +13,18 @@ typedef struct tri_piece_index {
 } tri_piece_index;
 
 typedef struct tri_pieces {
+  tri_vocab_model model;
   size_t n;
   uint8_t *bytes;
   uint32_t *starts;      /* [n + 1] into bytes */
   uint8_t *types;        /* [n] tri_token_type */
-  tri_piece_index words; /* NORMAL tokens: what BPE works on */
-  tri_piece_index added; /* CONTROL and USER tokens: found in the text as they are */
+  tri_piece_index words; /* what the model works on: NORMAL tokens, and USER ones that merges may lead to */
   size_t longest_word;
-  uint16_t *added_lengths; /* distinct lengths of added tokens, longest first */
-  size_t n_added_lengths;
-  bool first_special[256]; /* bytes that start a CONTROL or USER token */
-  bool first_user[256];    /* bytes that start a USER token */
 } tri_pieces;
 
-/* NORMAL tokens are decoded from GPT-2's alphabet; one that has other characters in it is kept as plain text
- * and is no word. Of equal tokens the lowest id is found. */
+/* NORMAL tokens are decoded from GPT-2's alphabet (one that has other characters in it is kept as plain text and is no word), in a
+ * SentencePiece model from U+2581 for a space, and there BYTE tokens ("<0x0A>") to their byte. A USER token is plain text, and a
+ * word too where both spellings are the same. Of equal words the lowest id is found. TRI_E_LIMIT: a word that is too long. */
 TRI_MUST_CHECK tri_status tri_pieces_open(tri_pieces *out, const tri_vocab *v, tri_error *err);
 void tri_pieces_close(tri_pieces *p);
 
@@ -36,9 +33,9 @@ static inline tri_str tri_pieces_at(const tri_pieces *p, size_t id) {
 }
 /* The id of a word's bytes, or -1. */
 int32_t tri_pieces_word(const tri_pieces *p, const uint8_t *bytes, size_t len);
-/* The longest added token at the start of `len` bytes, or -1; CONTROL ones only with `special`. */
-int32_t tri_pieces_added(const tri_pieces *p, const uint8_t *bytes, size_t len, bool special);
-/* The id of a word written in GPT-2's alphabet (one side of a merge), or -1. */
+/* The id of a word written as the vocabulary writes it (one side of a merge), or -1. */
 int32_t tri_pieces_spelled(const tri_pieces *p, tri_str text);
+/* The byte that a BYTE token stands for: "<0x0A>" -> 10; -1 if it isn't written so. */
+int tri_pieces_byte(tri_str text);
 
 #endif

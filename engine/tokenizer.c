@@ -1,47 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "engine/tokenizer.h"
 
-#include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/buf.h"
-#include "engine/bpe.h"
-#include "engine/pieces.h"
-#include "engine/utf8.h"
-
-/* Llama 3's pre-tokenizer, here in two lines:
- *   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}
- *   | ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
- * with two changes that keep its meaning: \s is spelled out, since PCRE2's also has U+180E, which Unicode's
- * White_Space (and so the original) lacks; and \s*[\r\n]+ is written without backtracking, so that a long run
- * of blanks costs linear time and no stack. Every character starts some alternative, so matches follow each
- * other without gaps. */
-#define BLANK                                                                                                \
-  "\\t\\x0b\\f \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define SPACE "\\r\\n" BLANK
-static const char llama_bpe[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-                                "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
-                                "|\\p{N}{1,3}"
-                                "| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n]*"
-                                "|(?:[" BLANK "]*+[\\r\\n]++)++"
-                                "|[" SPACE "]+(?![^" SPACE "])"
-                                "|[" SPACE "]+";
-
-/* Steps and heap of one match without JIT: linear in the text for this pattern, so only a fault of ours meets
- * them. */
-enum { MATCH_STEPS = 4 * TRI_TOKENIZER_TEXT_BYTES, MATCH_HEAP_KIB = 1024 };
+#include "engine/added.h"
+#include "engine/sentence.h"
 
 struct tri_tokenizer {
+  tri_vocab_model model;
   tri_pieces pieces;
-  tri_bpe *bpe;
-  pcre2_code *words;
-  pcre2_match_context *limits;
-  int32_t bytes[256]; /* the token of each byte */
+  tri_normal normal;
+  tri_added *added;      /* found in the text as it is */
+  tri_added *normalized; /* found in its normal form */
+  tri_words *words;      /* BYTES */
+  tri_bpe *bpe;          /* BYTES */
+  tri_sentence *sentence; /* the others */
+  int32_t bytes[256];    /* BYTES: the token of each byte */
   int32_t ends[8];
   int n_ends;
-  int32_t bos;
-  bool add_bos, ignore_merges;
+  int32_t bos, eos;
+  bool add_bos, add_eos, ignore_merges;
 };
 
 /* --- ids --- */
@@ -64,53 +43,6 @@ tri_status tri_ids_push(tri_ids *ids, int32_t id) {
 
 /* --- opening --- */
 
-static tri_status compile_words(tri_tokenizer *t, tri_error *err) {
-  int code;
-  size_t at;
-  t->words = pcre2_compile((PCRE2_SPTR)llama_bpe, sizeof llama_bpe - 1,
-                           PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &code, &at, NULL);
-  if (!t->words)
-    return tri_status_fail(err, TRI_E_INTERNAL, "PCRE2 refuses the pre-tokenizer's pattern (error %d at %zu)",
-                           code, at);
-  pcre2_jit_compile(t->words, PCRE2_JIT_COMPLETE); /* without JIT the interpreter matches the same */
-  t->limits = pcre2_match_context_create(NULL);
-  if (!t->limits) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the pre-tokenizer");
-  pcre2_set_match_limit(t->limits, MATCH_STEPS);
-  pcre2_set_heap_limit(t->limits, MATCH_HEAP_KIB);
-  return TRI_OK;
-}
-
-/* What two adjacent words join to, or -1; false if there is no memory to tell. */
-static bool join(const tri_pieces *p, int32_t left, int32_t right, int32_t *merged) {
-  tri_str a = tri_pieces_at(p, (size_t)left), b = tri_pieces_at(p, (size_t)right);
-  tri_buf joined = {0};
-  tri_buf_append(&joined, a.data, a.len);
-  tri_buf_append(&joined, b.data, b.len);
-  bool ok = tri_buf_ok(&joined);
-  if (ok) *merged = tri_pieces_word(p, joined.data, joined.len);
-  tri_buf_free(&joined);
-  return ok;
-}
-
-static tri_status add_merge(tri_tokenizer *t, const tri_vocab *v, size_t rank, tri_error *err) {
-  tri_str m = v->merges[rank];
-  const char *blank = m.len ? memchr(m.data, ' ', m.len) : NULL;
-  size_t n = blank ? (size_t)(blank - m.data) : m.len;
-  int32_t left = tri_pieces_spelled(&t->pieces, (tri_str){m.data, n});
-  int32_t right = blank ? tri_pieces_spelled(&t->pieces, (tri_str){blank + 1, m.len - n - 1}) : -1;
-  int32_t merged = -1;
-  if (left >= 0 && right >= 0 && !join(&t->pieces, left, right, &merged))
-    return tri_status_fail(err, TRI_E_NOMEM, "out of memory for merges");
-  if (merged < 0) {
-    char shown[96];
-    tri_str_printable(m, shown, sizeof shown);
-    return tri_status_fail(err, TRI_E_FORMAT, "merge %zu, \"%s\", is not two tokens that join to a third",
-                           rank, shown);
-  }
-  tri_bpe_add(t->bpe, left, right, (uint32_t)rank, merged);
-  return TRI_OK;
-}
-
 static void add_end(tri_tokenizer *t, int32_t id) {
   if (id >= 0 && !tri_tokenizer_is_end(t, id)) t->ends[t->n_ends++] = id;
 }
@@ -120,12 +52,27 @@ static void find_ends(tri_tokenizer *t, const tri_vocab *v) {
   add_end(t, v->eos);
   add_end(t, v->eot);
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    size_t len = strlen(names[i]);
-    int32_t id = tri_pieces_added(&t->pieces, (const uint8_t *)names[i], len, true);
-    if (id >= 0 && t->pieces.types[id] == TRI_TOKEN_CONTROL &&
-        tri_pieces_at(&t->pieces, (size_t)id).len == len)
+    size_t len = strlen(names[i]), start, end;
+    int32_t id = tri_added_find(t->added, (const uint8_t *)names[i], len, 0, true, &start, &end);
+    if (id >= 0 && t->pieces.types[id] == TRI_TOKEN_CONTROL && tri_pieces_at(&t->pieces, (size_t)id).len == len)
       add_end(t, id);
   }
+}
+
+static tri_status build_bytes(tri_tokenizer *t, const tri_vocab *v, tri_error *err) {
+  tri_words_list list;
+  if (!tri_words_find(&list, (tri_str){v->pre, strlen(v->pre)}))
+    return tri_status_fail(err, TRI_E_UNSUPPORTED, "pre-tokenizer \"%s\"; known are %s", v->pre, tri_words_names());
+  tri_status st = tri_words_open(&t->words, &list, err);
+  if (st == TRI_OK) st = tri_bpe_create(&t->bpe, v->n_merges, err);
+  for (size_t i = 0; st == TRI_OK && i < v->n_merges; i++) st = tri_sentence_add_merge(t->bpe, &t->pieces, v->merges[i], i, err);
+  if (st != TRI_OK) return st;
+  for (int b = 0; b < 256; b++) {
+    t->bytes[b] = tri_pieces_word(&t->pieces, &(uint8_t){(uint8_t)b}, 1);
+    if (t->bytes[b] < 0)
+      return tri_status_fail(err, TRI_E_FORMAT, "the vocabulary has no token for the byte 0x%02x", b);
+  }
+  return TRI_OK;
 }
 
 static tri_status build(tri_tokenizer *t, const tri_vocab *v, tri_error *err) {
@@ -135,22 +82,15 @@ static tri_status build(tri_tokenizer *t, const tri_vocab *v, tri_error *err) {
   if (v->bos >= (int64_t)v->n_tokens || v->eos >= (int64_t)v->n_tokens || v->eot >= (int64_t)v->n_tokens)
     return tri_status_fail(err, TRI_E_FORMAT, "BOS %d, EOS %d or end of turn %d is not one of %zu tokens",
                            v->bos, v->eos, v->eot, v->n_tokens);
-  if (!v->pre || !tri_vocab_pre((tri_str){v->pre, strlen(v->pre)}))
-    return tri_status_fail(err, TRI_E_UNSUPPORTED, "pre-tokenizer \"%s\"; only \"llama-bpe\" is supported",
-                           v->pre ? v->pre : "");
+  t->model = v->model, t->normal = tri_normal_of(v);
   tri_status st = tri_pieces_open(&t->pieces, v, err);
-  if (st == TRI_OK) st = tri_bpe_create(&t->bpe, v->n_merges, err);
-  for (size_t i = 0; st == TRI_OK && i < v->n_merges; i++) st = add_merge(t, v, i, err);
-  if (st == TRI_OK) st = compile_words(t, err);
+  if (st == TRI_OK) st = tri_added_open(&t->added, v, &t->normal, false, err);
+  if (st == TRI_OK) st = tri_added_open(&t->normalized, v, &t->normal, true, err);
+  if (st == TRI_OK) st = v->model == TRI_VOCAB_BYTES ? build_bytes(t, v, err) : tri_sentence_open(&t->sentence, v, &t->pieces, err);
   if (st != TRI_OK) return st;
-  for (int b = 0; b < 256; b++) {
-    t->bytes[b] = tri_pieces_word(&t->pieces, &(uint8_t){(uint8_t)b}, 1);
-    if (t->bytes[b] < 0)
-      return tri_status_fail(err, TRI_E_FORMAT, "the vocabulary has no token for the byte 0x%02x", b);
-  }
   find_ends(t, v);
-  t->bos = v->bos;
-  t->add_bos = v->add_bos;
+  t->bos = v->bos, t->eos = v->eos;
+  t->add_bos = v->add_bos, t->add_eos = v->add_eos;
   t->ignore_merges = v->ignore_merges;
   return TRI_OK;
 }
@@ -168,9 +108,11 @@ tri_status tri_tokenizer_open(tri_tokenizer **out, tri_vocab *vocab, tri_error *
 void tri_tokenizer_close(tri_tokenizer **t) {
   if (!*t) return;
   tri_pieces_close(&(*t)->pieces);
+  tri_added_close(&(*t)->added);
+  tri_added_close(&(*t)->normalized);
+  tri_words_close(&(*t)->words);
   tri_bpe_destroy(&(*t)->bpe);
-  pcre2_code_free((*t)->words);
-  pcre2_match_context_free((*t)->limits);
+  tri_sentence_close(&(*t)->sentence);
   free(*t);
   *t = NULL;
 }
@@ -179,73 +121,65 @@ void tri_tokenizer_close(tri_tokenizer **t) {
 
 typedef struct encoder {
   const tri_tokenizer *t;
-  pcre2_match_data *match;
-  tri_bpe_scratch scratch;
+  tri_sentence_scratch scratch;
+  tri_buf normal; /* a stretch of text in normal form */
+  bool special;
   tri_ids *out;
   tri_error *err;
 } encoder;
 
-static tri_status out_of_memory(const encoder *e) {
-  return tri_status_fail(e->err, TRI_E_NOMEM, "out of memory for tokens");
+static tri_status checked(const encoder *e, tri_status status) {
+  return status == TRI_OK ? TRI_OK : tri_status_fail(e->err, status, "out of memory for tokens");
 }
 
-static tri_status encode_word(encoder *e, const uint8_t *bytes, size_t len) {
+static tri_status encode_word(void *arg, const uint8_t *bytes, size_t len) {
+  encoder *e = arg;
   const tri_tokenizer *t = e->t;
   int32_t id = len == 1 ? t->bytes[*bytes] : t->ignore_merges ? tri_pieces_word(&t->pieces, bytes, len) : -1;
-  tri_status st =
-      id >= 0 ? tri_ids_push(e->out, id) : tri_bpe_word(t->bpe, &e->scratch, bytes, len, t->bytes, e->out);
-  return st == TRI_OK ? TRI_OK : out_of_memory(e);
+  if (id >= 0 && t->pieces.types[id] == TRI_TOKEN_NORMAL) return checked(e, tri_ids_push(e->out, id));
+  int32_t *symbols = tri_bpe_symbols(&e->scratch.bpe, len);
+  for (size_t i = 0; symbols && i < len; i++) symbols[i] = t->bytes[bytes[i]];
+  return checked(e, symbols ? tri_bpe_merge(t->bpe, &e->scratch.bpe, len, e->out) : TRI_E_NOMEM);
 }
 
-static tri_status encode_valid(encoder *e, const uint8_t *text, size_t len) {
-  for (size_t pos = 0; pos < len;) {
-    int rc = pcre2_match(e->t->words, text, len, pos, PCRE2_NO_UTF_CHECK, e->match, e->t->limits);
-    size_t end = rc > 0 ? pcre2_get_ovector_pointer(e->match)[1] : pos;
-    if (end == pos)
-      return tri_status_fail(e->err, TRI_E_INTERNAL, "the pre-tokenizer stopped at byte %zu (PCRE2 code %d)",
-                             pos, rc);
-    tri_status st = encode_word(e, text + pos, end - pos);
-    if (st != TRI_OK) return st;
-    pos = end;
+/* Text without added tokens. PCRE2 sees only valid UTF-8, checked once here (its own check would run over the rest of the text at
+ * every match); a byte outside of valid UTF-8 is a token of its own. */
+static tri_status encode_text(encoder *e, const uint8_t *text, size_t len) {
+  const tri_tokenizer *t = e->t;
+  if (t->sentence) return checked(e, tri_sentence_encode(t->sentence, &e->scratch, text, len, e->out));
+  tri_status status = TRI_OK;
+  for (size_t at = 0, bad; at < len && status == TRI_OK;) {
+    size_t n = tri_normal_valid(text + at, len - at, &bad);
+    status = tri_words_cut(t->words, text + at, n, encode_word, e, e->err);
+    for (at += n; bad && status == TRI_OK; at++, bad--) status = encode_word(e, text + at, 1);
+  }
+  return status;
+}
+
+static tri_status encode_normal(encoder *e, const uint8_t *text, size_t len, bool first);
+
+/* Added tokens become their ids; what lies between them goes on. */
+static tri_status encode_between(encoder *e, const tri_added *added, const uint8_t *text, size_t len, bool raw) {
+  size_t at = 0, start, end;
+  for (int32_t id = 0; id >= 0; at = end) {
+    id = tri_added_find(added, text, len, at, e->special, &start, &end);
+    if (id < 0) start = end = len;
+    tri_status status = raw ? encode_normal(e, text + at, start - at, at == 0) : encode_text(e, text + at, start - at);
+    if (status == TRI_OK && id >= 0) status = checked(e, tri_ids_push(e->out, id));
+    if (status != TRI_OK) return status;
   }
   return TRI_OK;
 }
 
-/* Text without added tokens. PCRE2 sees only valid UTF-8, checked once here (its own check would run over the
- * rest of the text at every match); a byte outside of valid UTF-8 is a token of its own. */
-static tri_status encode_text(encoder *e, const uint8_t *text, size_t len) {
-  size_t start = 0, pos = 0;
-  while (pos < len) {
-    int n = text[pos] < 0x80 ? 1 : tri_utf8_next(text + pos, len - pos);
-    if (n > 0) {
-      pos += (size_t)n;
-      continue;
-    }
-    tri_status st = encode_valid(e, text + start, pos - start);
-    for (size_t end = n ? pos + (size_t)-n : len; st == TRI_OK && pos < end; pos++)
-      st = encode_word(e, text + pos, 1);
-    if (st != TRI_OK) return st;
-    start = pos;
-  }
-  return encode_valid(e, text + start, len - start);
-}
-
-static tri_status encode_all(encoder *e, const uint8_t *text, size_t len, bool special) {
-  const tri_pieces *p = &e->t->pieces;
-  const bool *first = special ? p->first_special : p->first_user;
-  size_t start = 0, pos = 0;
-  while (pos < len) {
-    int32_t id = first[text[pos]] ? tri_pieces_added(p, text + pos, len - pos, special) : -1;
-    if (id < 0) {
-      pos++;
-      continue;
-    }
-    tri_status st = encode_text(e, text + start, pos - start);
-    if (st != TRI_OK) return st;
-    if (tri_ids_push(e->out, id) != TRI_OK) return out_of_memory(e);
-    start = pos += tri_pieces_at(p, (size_t)id).len;
-  }
-  return encode_text(e, text + start, len - start);
+static tri_status encode_normal(encoder *e, const uint8_t *text, size_t len, bool first) {
+  const tri_tokenizer *t = e->t;
+  if (!len) return TRI_OK;
+  if (!tri_normal_acts(&t->normal)) return encode_text(e, text, len);
+  tri_buf_clear(&e->normal);
+  tri_status status = checked(e, tri_normal_append(&t->normal, text, len, first, &e->normal));
+  if (status != TRI_OK) return status;
+  return tri_added_any(t->normalized) ? encode_between(e, t->normalized, e->normal.data, e->normal.len, false)
+                                      : encode_text(e, e->normal.data, e->normal.len);
 }
 
 tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t len, bool special,
@@ -253,27 +187,43 @@ tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t
   if (len > TRI_TOKENIZER_TEXT_BYTES)
     return tri_status_fail(err, TRI_E_LIMIT, "a text of %zu bytes, more than the limit of %d", len,
                            TRI_TOKENIZER_TEXT_BYTES);
-  encoder e = {.t = t, .match = pcre2_match_data_create(1, NULL), .out = out, .err = err};
-  if (!e.match) return out_of_memory(&e);
+  encoder e = {.t = t, .special = special, .out = out, .err = err};
   size_t before = out->len;
-  tri_status st = len ? encode_all(&e, (const uint8_t *)text, len, special) : TRI_OK;
+  tri_status st = len ? encode_between(&e, t->added, (const uint8_t *)text, len, true) : TRI_OK;
   if (st != TRI_OK) out->len = before;
-  pcre2_match_data_free(e.match);
-  tri_bpe_scratch_free(&e.scratch);
+  tri_buf_free(&e.normal);
+  tri_sentence_scratch_free(&e.scratch);
   return st;
 }
 
 /* --- decoding and facts --- */
 
 tri_str tri_tokenizer_piece(const tri_tokenizer *t, int32_t id, bool special) {
-  if (id < 0 || (size_t)id >= t->pieces.n || (!special && t->pieces.types[id] == TRI_TOKEN_CONTROL))
-    return (tri_str){"", 0};
-  return tri_pieces_at(&t->pieces, (size_t)id);
+  const tri_pieces *p = &t->pieces;
+  bool hidden = id < 0 || (size_t)id >= p->n ||
+                (!special && (p->types[id] == TRI_TOKEN_CONTROL || p->types[id] == TRI_TOKEN_UNKNOWN));
+  return hidden ? (tri_str){"", 0} : tri_pieces_at(p, (size_t)id);
+}
+
+void tri_tokenizer_decode(const tri_tokenizer *t, const int32_t *ids, size_t n, bool special, tri_buf *out) {
+  size_t start = out->len;
+  for (size_t i = 0; i < n; i++) {
+    tri_str piece = tri_tokenizer_piece(t, ids[i], special);
+    tri_buf_append(out, piece.data, piece.len);
+  }
+  if (!(t->normal.prefix & TRI_PREFIX_SPACE) || out->len == start || out->data[start] != ' ') return;
+  memmove(out->data + start, out->data + start + 1, out->len - start); /* with its NUL */
+  out->len--;
 }
 
 size_t tri_tokenizer_size(const tri_tokenizer *t) { return t->pieces.n; }
 int32_t tri_tokenizer_bos(const tri_tokenizer *t) { return t->bos; }
+int32_t tri_tokenizer_eos(const tri_tokenizer *t) { return t->eos; }
 bool tri_tokenizer_adds_bos(const tri_tokenizer *t) { return t->add_bos; }
+bool tri_tokenizer_adds_eos(const tri_tokenizer *t) { return t->add_eos; }
+tri_token_type tri_tokenizer_type(const tri_tokenizer *t, int32_t id) {
+  return id < 0 || (size_t)id >= t->pieces.n ? TRI_TOKEN_UNUSED : (tri_token_type)t->pieces.types[id];
+}
 
 bool tri_tokenizer_is_end(const tri_tokenizer *t, int32_t id) {
   for (int i = 0; i < t->n_ends; i++)

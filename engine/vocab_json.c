@@ -5,25 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "engine/pieces.h"
 #include "engine/show.h"
+#include "engine/vocab_json.h"
 
-/* Hugging Face's tokenizer.json. Of all that the format can say we take byte-level BPE with Llama 3's
- * pre-tokenizer, and refuse the rest by name: a tokenizer that is nearly right would give wrong ids without a
- * sign. */
+/* Hugging Face's tokenizer.json. Of all that the format can say we take what the models of our families use, and refuse the rest
+ * by name: a tokenizer that is nearly right would give wrong ids without a sign. */
+
+#define FAIL(status, ...) tri_status_fail(err, status, "tokenizer.json: " __VA_ARGS__)
 
 typedef struct reader {
   tri_vocab v;
   json_t *root;
-  json_t *ids; /* content -> id of every token, added ones too; inside root */
+  const json_t *model;
+  json_t *ids; /* content -> id of every token, added ones too */
+  bool normalizes; /* the format has a normalizer, so that a token can be NORMALIZED */
   size_t arena_used, arena_bytes;
 } reader;
-
-#define FAIL(status, ...) tri_status_fail(err, status, "tokenizer.json: " __VA_ARGS__)
-
-static const char *get_string(const json_t *object, const char *key) {
-  const char *s = json_string_value(json_object_get(object, key));
-  return s ? s : "";
-}
 
 /* Copy into the arena, which is as long as the JSON text: no string is longer than its JSON form, quotes
  * included. */
@@ -36,57 +35,30 @@ static char *arena_take(reader *r, size_t len) {
 
 /* --- what we support --- */
 
-static tri_status check_model(const json_t *model, tri_error *err) {
-  const char *type = get_string(model, "type");
-  if (strcmp(type, "BPE") != 0)
-    return FAIL(TRI_E_UNSUPPORTED, "model type \"%s\"; only \"BPE\" is supported", TRI_SHOW_TEXT(type));
-  if (json_is_true(json_object_get(model, "byte_fallback")))
-    return FAIL(TRI_E_UNSUPPORTED,
-                "BPE with byte_fallback (SentencePiece); only byte-level BPE is supported");
+static tri_status check_affixes(const reader *r, tri_error *err) {
   static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
   for (int i = 0; i < 2; i++)
-    if (*get_string(model, affixes[i]))
-      return FAIL(TRI_E_UNSUPPORTED, "BPE with %s; only byte-level BPE is supported", affixes[i]);
+    if (*tri_json_text(r->model, affixes[i])) return FAIL(TRI_E_UNSUPPORTED, "BPE with %s is not supported", affixes[i]);
   return TRI_OK;
 }
 
-/* The one step of a kind in a pre-tokenizer or post-processor, which may be a Sequence of steps under `list`.
- */
-static const json_t *find_step(const json_t *top, const char *list, const char *type) {
-  if (strcmp(get_string(top, "type"), type) == 0) return top;
-  const json_t *steps = json_object_get(top, list);
-  for (size_t i = 0; i < json_array_size(steps); i++)
-    if (strcmp(get_string(json_array_get(steps, i), "type"), type) == 0) return json_array_get(steps, i);
-  return NULL;
-}
-
-static tri_status read_pre(reader *r, tri_error *err) {
-  /* Llama 3's pattern as Hugging Face and as llama.cpp's converter write it; they mean the same */
-#define LLAMA3_TAIL                                                                                          \
-  "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-  static const char *const patterns[] = {
-      "(?i:'s|'t|'re|'ve|'m|'ll|'d)" LLAMA3_TAIL,
-      "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])" LLAMA3_TAIL,
-  };
-  const json_t *top = json_object_get(r->root, "pre_tokenizer");
-  const json_t *split = find_step(top, "pretokenizers", "Split"),
-               *bytes = find_step(top, "pretokenizers", "ByteLevel");
-  if (!split || !bytes || json_array_size(json_object_get(top, "pretokenizers")) != 2)
-    return FAIL(TRI_E_UNSUPPORTED,
-                "pre_tokenizer \"%s\"; only a Sequence of Split and ByteLevel is supported",
-                TRI_SHOW_TEXT(get_string(top, "type")));
-  const char *regex = get_string(json_object_get(split, "pattern"), "Regex");
-  if (strcmp(regex, patterns[0]) != 0 && strcmp(regex, patterns[1]) != 0)
-    return FAIL(TRI_E_UNSUPPORTED, "pre-tokenizer pattern \"%s\" is not Llama 3's", TRI_SHOW_TEXT(regex));
-  if (strcmp(get_string(split, "behavior"), "Isolated") != 0 ||
-      json_is_true(json_object_get(split, "invert")))
-    return FAIL(TRI_E_UNSUPPORTED,
-                "pre-tokenizer Split with behavior \"%s\" or invert; only \"Isolated\" is supported",
-                TRI_SHOW_TEXT(get_string(split, "behavior")));
-  if (!json_is_false(json_object_get(bytes, "use_regex")) ||
-      json_is_true(json_object_get(bytes, "add_prefix_space")))
-    return FAIL(TRI_E_UNSUPPORTED, "pre-tokenizer ByteLevel with use_regex or add_prefix_space");
-  r->v.pre = tri_vocab_pre((tri_str){"llama-bpe", 9});
+static tri_status read_kind(reader *r, tri_error *err) {
+  const char *type = tri_json_text(r->model, "type");
+  bool bpe = strcmp(type, "BPE") == 0;
+  tri_json_steps steps;
+  if (!bpe && strcmp(type, "Unigram") != 0)
+    return FAIL(TRI_E_UNSUPPORTED, "model type \"%s\"; \"BPE\" and \"Unigram\" are supported", TRI_SHOW_TEXT(type));
+  tri_status status = tri_json_read_steps(&steps, r->root, err);
+  if (status == TRI_OK && bpe) status = check_affixes(r, err);
+  if (status != TRI_OK) return status;
+  r->v.model = !bpe ? TRI_VOCAB_UNIGRAM : steps.spelled ? TRI_VOCAB_BYTES : TRI_VOCAB_PIECES;
+  if (!steps.spelled != (r->v.model != TRI_VOCAB_BYTES) || (r->v.model != TRI_VOCAB_BYTES && !steps.spaces))
+    return FAIL(TRI_E_UNSUPPORTED, "a %s model whose text is %s; byte-level BPE or SentencePiece's forms are supported", type,
+                steps.spelled ? "spelled in bytes" : "taken as it is");
+  r->v.composes = steps.composes, r->v.prefix = steps.prefix, r->v.splits = steps.splits, r->normalizes = steps.normalizes;
+  r->v.ignore_merges = json_is_true(json_object_get(r->model, "ignore_merges"));
+  if (r->v.model == TRI_VOCAB_BYTES) tri_words_name(&steps.words, r->v.pre);
+  else if (r->v.ignore_merges) return FAIL(TRI_E_UNSUPPORTED, "ignore_merges without ByteLevel");
   return TRI_OK;
 }
 
@@ -114,6 +86,19 @@ static tri_status put_token(reader *r, size_t room, const char *content, const j
   return TRI_OK;
 }
 
+static tri_status read_flags(reader *r, const json_t *entry, size_t id, size_t room, tri_error *err) {
+  static const struct { const char *key; int32_t flag; } known[] = {{"lstrip", TRI_TOKEN_LSTRIP}, {"rstrip", TRI_TOKEN_RSTRIP},
+      {"single_word", TRI_TOKEN_SINGLE_WORD}, {"normalized", TRI_TOKEN_NORMALIZED}};
+  int32_t flags = 0;
+  for (int i = 0; i < 4; i++)
+    if (json_is_true(json_object_get(entry, known[i].key))) flags |= known[i].flag;
+  if (!r->normalizes) flags &= ~TRI_TOKEN_NORMALIZED;
+  if (!flags) return TRI_OK;
+  if (!r->v.flags && !(r->v.flags = calloc(room, sizeof *r->v.flags))) return FAIL(TRI_E_NOMEM, "out of memory");
+  r->v.flags[id] = flags;
+  return TRI_OK;
+}
+
 static tri_status read_added(reader *r, const json_t *added, size_t room, tri_error *err) {
   for (size_t i = 0; i < json_array_size(added); i++) {
     const json_t *entry = json_array_get(added, i);
@@ -125,6 +110,7 @@ static tri_status read_added(reader *r, const json_t *added, size_t room, tri_er
       return FAIL(TRI_E_FORMAT, "token \"%s\" has two different ids", TRI_SHOW_TEXT(content));
     bool special = json_is_true(json_object_get(entry, "special"));
     tri_status status = put_token(r, room, content, id, special ? TRI_TOKEN_CONTROL : TRI_TOKEN_USER, err);
+    if (status == TRI_OK) status = read_flags(r, entry, (size_t)json_integer_value(id), room, err);
     if (status != TRI_OK) return status;
     if (!known && json_object_set(r->ids, content, id) != 0) return FAIL(TRI_E_NOMEM, "out of memory");
   }
@@ -141,8 +127,10 @@ static tri_status read_tokens(reader *r, const json_t *added, tri_error *err) {
   r->v.tokens = calloc(room, sizeof *r->v.tokens);
   r->v.types = calloc(room, sizeof *r->v.types);
   if (!r->v.tokens || !r->v.types) return FAIL(TRI_E_NOMEM, "out of memory");
+  bool fallback = r->v.model != TRI_VOCAB_BYTES && json_is_true(json_object_get(r->model, "byte_fallback"));
   json_object_foreach(r->ids, content, id) {
-    tri_status status = put_token(r, room, content, id, TRI_TOKEN_NORMAL, err);
+    bool byte = fallback && tri_pieces_byte((tri_str){content, strlen(content)}) >= 0;
+    tri_status status = put_token(r, room, content, id, byte ? TRI_TOKEN_BYTE : TRI_TOKEN_NORMAL, err);
     if (status != TRI_OK) return status;
   }
   tri_status status = read_added(r, added, room, err);
@@ -191,6 +179,66 @@ static tri_status read_merges(reader *r, const json_t *merges, tri_error *err) {
   return TRI_OK;
 }
 
+/* --- SentencePiece's models --- */
+
+/* model.vocab of a unigram model is a list of [piece, score], whose place is the id. Here it becomes what BPE has. */
+static tri_status list_pieces(reader *r, const json_t *list, tri_error *err) {
+  size_t n = json_array_size(list);
+  if (!(r->ids = json_object())) return FAIL(TRI_E_NOMEM, "out of memory");
+  for (size_t i = 0; i < n; i++) {
+    const json_t *entry = json_array_get(list, i), *score = json_array_get(entry, 1);
+    const char *piece = json_string_value(json_array_get(entry, 0));
+    if (!piece || !json_is_number(score))
+      return FAIL(TRI_E_FORMAT, "model.vocab[%zu] must be [piece, score]", i);
+    if (json_object_set_new(r->ids, piece, json_integer((json_int_t)i)) != 0) return FAIL(TRI_E_NOMEM, "out of memory");
+  }
+  return TRI_OK;
+}
+
+static tri_status read_scores(reader *r, const json_t *list, tri_error *err) {
+  if (!(r->v.scores = calloc(r->v.n_tokens, sizeof *r->v.scores))) return FAIL(TRI_E_NOMEM, "out of memory");
+  for (size_t i = 0; i < json_array_size(list) && i < r->v.n_tokens; i++)
+    r->v.scores[i] = (float)json_number_value(json_array_get(json_array_get(list, i), 1));
+  return TRI_OK;
+}
+
+/* A token's score is greater the earlier a merge makes it, as in the files that SentencePiece trains; those that none makes, which
+ * are single characters, come last. */
+static tri_status score_merges(reader *r, tri_error *err) {
+  tri_buf made = {0};
+  float next = 0;
+  if (!(r->v.scores = calloc(r->v.n_tokens, sizeof *r->v.scores))) return FAIL(TRI_E_NOMEM, "out of memory");
+  for (size_t i = 0; i < r->v.n_merges; i++) {
+    tri_str m = r->v.merges[i];
+    size_t left = (size_t)((const char *)memchr(m.data, ' ', m.len) - m.data);
+    tri_buf_clear(&made);
+    tri_buf_append(&made, m.data, left);
+    tri_buf_append(&made, m.data + left + 1, m.len - left - 1);
+    if (!tri_buf_ok(&made)) return tri_buf_free(&made), FAIL(TRI_E_NOMEM, "out of memory");
+    const json_t *id = json_object_get(r->ids, (const char *)made.data);
+    if (!id) continue; /* the tokenizer refuses it */
+    float *score = &r->v.scores[json_integer_value(id)];
+    if (*score == 0) *score = --next;
+  }
+  tri_buf_free(&made);
+  for (size_t i = 0; i < r->v.n_tokens; i++)
+    if (r->v.types[i] == TRI_TOKEN_NORMAL && r->v.scores[i] == 0) r->v.scores[i] = --next;
+  return TRI_OK;
+}
+
+static tri_status read_unknown(reader *r, tri_error *err) {
+  const json_t *unk = r->v.model == TRI_VOCAB_UNIGRAM ? json_object_get(r->model, "unk_id")
+                                                      : json_object_get(r->ids, tri_json_text(r->model, "unk_token"));
+  json_int_t id = json_integer_value(unk);
+  if (r->v.model == TRI_VOCAB_BYTES || !json_is_integer(unk)) return TRI_OK;
+  if (id < 0 || (uint64_t)id >= r->v.n_tokens) return FAIL(TRI_E_FORMAT, "the unknown token's id is not that of a token");
+  r->v.unk = (int32_t)id, r->v.types[id] = TRI_TOKEN_UNKNOWN;
+  if (r->v.model == TRI_VOCAB_PIECES && !json_is_true(json_object_get(r->model, "fuse_unk")) &&
+      !json_is_true(json_object_get(r->model, "byte_fallback")))
+    return FAIL(TRI_E_UNSUPPORTED, "unk_token without fuse_unk or byte_fallback");
+  return TRI_OK;
+}
+
 /* --- special tokens --- */
 
 static int32_t find_id(const reader *r, const char *content) {
@@ -198,60 +246,57 @@ static int32_t find_id(const reader *r, const char *content) {
   return id ? (int32_t)json_integer_value(id) : -1;
 }
 
-/* A template of one special token and then the text is what makes a BOS; other templates we can't follow. */
+/* A template of the text with at most one special token before it (a BOS) and one after it; others we can't follow. */
 static tri_status read_template(reader *r, tri_error *err) {
-  const json_t *step =
-      find_step(json_object_get(r->root, "post_processor"), "processors", "TemplateProcessing");
-  const json_t *single = json_object_get(step, "single");
-  size_t n = json_array_size(single);
-  for (size_t i = 0; i < n; i++) {
+  const json_t *single = json_object_get(tri_json_step(json_object_get(r->root, "post_processor"), "processors", "TemplateProcessing"),
+                                         "single");
+  bool after = false;
+  for (size_t i = 0; i < json_array_size(single); i++) {
     const json_t *special = json_object_get(json_array_get(single, i), "SpecialToken");
-    if (!special) continue;
-    const char *content = get_string(special, "id");
-    if (i > 0)
-      return FAIL(TRI_E_UNSUPPORTED, "post_processor puts \"%s\" elsewhere than before the text",
+    if (!special) {
+      after = true;
+      continue;
+    }
+    const char *content = tri_json_text(special, "id");
+    int32_t *id = after ? &r->v.eos : &r->v.bos;
+    bool *adds = after ? &r->v.add_eos : &r->v.add_bos;
+    if (*adds)
+      return FAIL(TRI_E_UNSUPPORTED, "post_processor puts \"%s\" elsewhere than once before and once after the text",
                   TRI_SHOW_TEXT(content));
-    r->v.bos = find_id(r, content), r->v.add_bos = true;
-    if (r->v.bos < 0)
-      return FAIL(TRI_E_FORMAT, "post_processor names \"%s\", which is no token", TRI_SHOW_TEXT(content));
+    *id = find_id(r, content), *adds = true;
+    if (*id < 0) return FAIL(TRI_E_FORMAT, "post_processor names \"%s\", which is no token", TRI_SHOW_TEXT(content));
   }
   return TRI_OK;
 }
 
-static tri_status read_specials(reader *r, tri_error *err) {
-  r->v.bos = -1;
-  tri_status status = read_template(r, err);
-  if (r->v.bos < 0) r->v.bos = find_id(r, "<|begin_of_text|>");
-  r->v.eos = find_id(r, "<|end_of_text|>");
-  r->v.eot = find_id(r, "<|eot_id|>");
-  return status;
-}
-
 static tri_status read_all(reader *r, tri_error *err) {
-  const json_t *model = json_object_get(r->root, "model"),
-               *normalizer = json_object_get(r->root, "normalizer");
-  r->ids = json_object_get(model, "vocab");
-  tri_status status = check_model(model, err);
-  if (status == TRI_OK && normalizer && !json_is_null(normalizer))
-    status = FAIL(TRI_E_UNSUPPORTED, "normalizer \"%s\"; only none is supported",
-                  TRI_SHOW_TEXT(get_string(normalizer, "type")));
-  if (status == TRI_OK && !json_is_object(r->ids))
-    status = FAIL(TRI_E_FORMAT, "model.vocab must be an object");
-  if (status == TRI_OK) status = read_pre(r, err);
+  json_t *vocab = json_object_get(r->model, "vocab");
+  tri_status status = read_kind(r, err);
+  if (status != TRI_OK) return status;
+  bool unigram = r->v.model == TRI_VOCAB_UNIGRAM;
+  if (unigram ? !json_is_array(vocab) : !json_is_object(vocab))
+    return FAIL(TRI_E_FORMAT, "model.vocab must be an %s", unigram ? "array" : "object");
+  if (unigram) status = list_pieces(r, vocab, err);
+  else r->ids = json_incref(vocab);
   if (status == TRI_OK) status = read_tokens(r, json_object_get(r->root, "added_tokens"), err);
-  if (status == TRI_OK) status = read_merges(r, json_object_get(model, "merges"), err);
-  if (status == TRI_OK) status = read_specials(r, err);
-  r->v.ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
+  if (status == TRI_OK && unigram) status = read_scores(r, vocab, err);
+  if (status == TRI_OK && !unigram) status = read_merges(r, json_object_get(r->model, "merges"), err);
+  if (status == TRI_OK && r->v.model == TRI_VOCAB_PIECES) status = score_merges(r, err);
+  if (status == TRI_OK) status = read_unknown(r, err);
+  if (status == TRI_OK) status = read_template(r, err);
+  if (status == TRI_OK) tri_vocab_find_ends(&r->v);
   return status;
 }
 
 tri_status tri_vocab_from_json(tri_vocab *out, const char *json, size_t len, tri_error *err) {
-  reader r = {.arena_bytes = len + 1};
+  reader r = {.v = {.bos = -1, .eos = -1, .eot = -1, .unk = -1}, .arena_bytes = len + 1};
   json_error_t e;
   r.root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &e);
   if (!r.root) return FAIL(TRI_E_FORMAT, "no JSON: %s (line %d)", TRI_SHOW_TEXT(e.text), e.line);
+  r.model = json_object_get(r.root, "model");
   r.v.arena = malloc(r.arena_bytes);
   tri_status status = r.v.arena ? read_all(&r, err) : FAIL(TRI_E_NOMEM, "out of memory");
+  json_decref(r.ids);
   json_decref(r.root);
   if (status == TRI_OK)
     *out = r.v;

@@ -43,6 +43,7 @@ static inline tri_vocab small_vocab(void) {
                  .bos = SMALL_BOS,
                  .eos = SMALL_EOS,
                  .eot = -1,
+                 .unk = -1,
                  .add_bos = true,
                  .ignore_merges = true};
   static const char *const added[] = {"<|begin|>", "<|end|>", "<user>"};

@@ -399,17 +399,16 @@ static void each_wrong_tokenizer_has_its_error(void **state) {
       {"", "", "", "", "", TRI_E_FORMAT, "names \"<s>\", which is no token"},
       {s_token, "", "", "{1,3}", "{1,4}", TRI_E_UNSUPPORTED, "p{N}{1,4}| ?[^"},
       {s_token, "", "", "Isolated", "Removed", TRI_E_UNSUPPORTED, "behavior \"Removed\""},
-      {s_token, "", "", "\"use_regex\":false", "\"use_regex\":true", TRI_E_UNSUPPORTED, "use_regex"},
-      {s_token, "", "", "\"Split\"", "\"Digits\"", TRI_E_UNSUPPORTED,
-       "only a Sequence of Split and ByteLevel"},
-      {s_token, "", "", "\"BPE\"", "\"Unigram\"", TRI_E_UNSUPPORTED, "model type \"Unigram\""},
-      {s_token, "", "", "\"BPE\"", "\"BPE\",\"byte_fallback\":true", TRI_E_UNSUPPORTED, "byte_fallback"},
-      {s_token, "", "", "\"normalizer\":null", "\"normalizer\":{\"type\":\"NFC\"}", TRI_E_UNSUPPORTED,
-       "normalizer \"NFC\""},
+      {s_token, "", "", "\"add_prefix_space\":false", "\"add_prefix_space\":true", TRI_E_UNSUPPORTED, "add_prefix_space"},
+      {s_token, "", "", "\"Split\"", "\"Whitespace\"", TRI_E_UNSUPPORTED, "pre_tokenizer \"Whitespace\""},
+      {s_token, "", "", "\"ByteLevel\"", "\"Digits\"", TRI_E_UNSUPPORTED, "has no ByteLevel"},
+      {s_token, "", "", "\"BPE\"", "\"WordPiece\"", TRI_E_UNSUPPORTED, "model type \"WordPiece\""},
+      {s_token, "", "", "\"BPE\"", "\"Unigram\"", TRI_E_UNSUPPORTED, "a Unigram model whose text is spelled in bytes"},
+      {s_token, "", "", "\"normalizer\":null", "\"normalizer\":{\"type\":\"NFKC\"}", TRI_E_UNSUPPORTED, "normalizer \"NFKC\""},
       {s_token, "", "", "\"merges\":[", "\"merges\":7,\"x\":[", TRI_E_FORMAT,
        "model.merges must be an array"},
       {s_token, "", "", "{\"Sequence\"", "{\"SpecialToken\"", TRI_E_UNSUPPORTED,
-       "elsewhere than before the text"},
+       "elsewhere than once before"},
       {s_token, "", "", "\"model\":{", "\"model\":", TRI_E_FORMAT, "no JSON"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -455,8 +454,8 @@ static void a_tokenizer_is_filled_up_to_the_embedding(void **state) {
 
 static void a_folders_tokenizer_must_be_right(void **state) {
   (void)state;
-  make_folder_with_tokenizer("\"BPE\"", "\"Unigram\"");
-  assert_fails(convert(&with_tokenizer, NULL), TRI_E_UNSUPPORTED, err, "model type \"Unigram\"");
+  make_folder_with_tokenizer("\"BPE\"", "\"WordPiece\"");
+  assert_fails(convert(&with_tokenizer, NULL), TRI_E_UNSUPPORTED, err, "model type \"WordPiece\"");
   assert_ptr_equal(strstr(err.text, dir), err.text);
   empty_dir();
   tri_buf many = {0};

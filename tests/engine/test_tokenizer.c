@@ -167,7 +167,7 @@ static tri_status read_faulty(enum fault f, tri_vocab *v) {
   snprintf(path, sizeof path, "%s/v.gguf", dir);
   tri_gguf_writer *w;
   assert_ok(tri_gguf_writer_open(&w, path, &err), err);
-  if (f != F_NO_MODEL) tri_gguf_writer_str(w, "tokenizer.ggml.model", f == F_MODEL ? "llama" : "gpt2");
+  if (f != F_NO_MODEL) tri_gguf_writer_str(w, "tokenizer.ggml.model", f == F_MODEL ? "bert" : "gpt2");
   if (f != F_NO_PRE)
     tri_gguf_writer_str(w, "tokenizer.ggml.pre",
                         f == F_PRE     ? "que\x1b"
@@ -196,7 +196,7 @@ static void a_faulty_vocabulary_is_refused_by_name(void **state) {
   assert_ok(read_faulty(F_NONE, &v), err);
   assert_ok(read_faulty(F_ALIAS, &v), err);
   assert_fails(read_faulty(F_NO_MODEL, &v), TRI_E_FORMAT, err, "tokenizer.ggml.model");
-  assert_fails(read_faulty(F_MODEL, &v), TRI_E_UNSUPPORTED, err, "\"llama\"");
+  assert_fails(read_faulty(F_MODEL, &v), TRI_E_UNSUPPORTED, err, "\"bert\"");
   assert_fails(read_faulty(F_NO_PRE, &v), TRI_E_UNSUPPORTED, err, "tokenizer.ggml.pre");
   assert_fails(read_faulty(F_PRE, &v), TRI_E_UNSUPPORTED, err, "\"que?\"");
   assert_fails(read_faulty(F_NO_TOKENS, &v), TRI_E_FORMAT, err, "tokenizer.ggml.tokens");

@@ -24,10 +24,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (v.types[i] < TRI_TOKEN_NORMAL || v.types[i] > TRI_TOKEN_BYTE) abort();
   }
   for (size_t i = 0; i < v.n_merges; i++) touch(v.merges[i]);
-  const int32_t ids[] = {v.bos, v.eos, v.eot};
-  for (int i = 0; i < 3; i++)
+  const int32_t ids[] = {v.bos, v.eos, v.eot, v.unk};
+  for (int i = 0; i < 4; i++)
     if (ids[i] < -1 || ids[i] >= (int32_t)v.n_tokens) abort();
-  if (!v.pre || (v.add_bos && v.bos < 0)) abort();
+  if ((v.add_bos && v.bos < 0) || (v.add_eos && v.eos < 0)) abort();
   if (tri_tokenizer_open(&t, &v, &err) == TRI_OK) tri_tokenizer_close(&t);
   tri_vocab_free(&v);
   return 0;
