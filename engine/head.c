@@ -14,13 +14,19 @@ bool tri_head_is_packed(const tri_model *m) {
   return type == TRI_TYPE_Q8_0 || type == TRI_TYPE_Q6_K;
 }
 
+/* In pieces, each of which leaves the file's mapping as soon as it is packed: the head is never resident twice. */
 static void pack_fn(void *arg, int thread, int threads) {
+  enum { PIECE = 256 }; /* row blocks */
   tri_stage *s = arg;
   const tri_gguf_tensor *t = tri_model_head(s->model);
-  size_t first, last, vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d;
+  size_t first, last, vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d, row = t->bytes / vocab;
   tri_pool_split(s->vocab_ld / TRI_BLOCK_ROWS, thread, threads, &first, &last);
-  if (t->type == TRI_TYPE_Q6_K) tri_q6_from_file(t->data, vocab, d, s->head_q.data, first, last);
-  else tri_q8_from_file(t->data, vocab, d, s->head_q.data, s->head_d.data, first, last);
+  for (size_t b = first; b < last; b += PIECE) {
+    size_t end = b + PIECE < last ? b + PIECE : last, rows = end * TRI_BLOCK_ROWS < vocab ? end * TRI_BLOCK_ROWS : vocab;
+    if (t->type == TRI_TYPE_Q6_K) tri_q6_from_file(t->data, vocab, d, s->head_q.data, b, end);
+    else tri_q8_from_file(t->data, vocab, d, s->head_q.data, s->head_d.data, b, end);
+    tri_file_map_drop(t->data + b * TRI_BLOCK_ROWS * row, (rows - b * TRI_BLOCK_ROWS) * row);
+  }
 }
 
 tri_status tri_head_open(tri_stage *s, tri_error *err) {
@@ -37,7 +43,6 @@ tri_status tri_head_open(tri_stage *s, tri_error *err) {
   if (q6) s->head_q6 = (tri_q6){s->head_q.data, vocab, d};
   else s->head_q8 = (tri_q8){s->head_q.data, s->head_d.data, vocab, d};
   tri_pool_run(s->pool, pack_fn, s);
-  tri_file_map_drop(t->data, t->bytes);
   return TRI_OK;
 }
 
