@@ -31,7 +31,8 @@ static void quantise_rows(const step *st, const float *src, size_t ld, size_t k,
   for (size_t r = first; r < last; r++) {
     const float *x = src + r * ld;
     if (weight) s->k->rmsnorm(x, weight, s->shape.eps, normed, k), x = normed;
-    size_t panel = tri_panel_of(st->n, r), row0 = tri_panel_first(st->n, panel), rows = tri_panel_first(st->n, panel + 1) - row0;
+    size_t panel = tri_panel_of(s->k, st->n, r), row0 = tri_panel_first(s->k, st->n, panel);
+    size_t rows = tri_panel_first(s->k, st->n, panel + 1) - row0;
     int8_t *q = (int8_t *)s->acts.q.data + row0 * kpad + 4 * (r - row0);
     s->acts.s[r] = s->k->quant_row(x, k, q, rows, &s->acts.sum[r]);
   }
@@ -47,11 +48,11 @@ static void multiply(const step *st, const tri_packed *w, size_t first, size_t l
   tri_stage *s = st->s;
   size_t kpad = tri_round_up(w->k, TRI_K_ALIGN), tile = TILE_BYTES / tri_form_bytes(w->form, TRI_BLOCK_ROWS, w->k);
   if (tile < 1) tile = 1;
-  if (st->n <= TRI_PANEL_ROWS) tile = last - first; /* one panel: nothing passes twice */
+  if (tri_panel_count(s->k, st->n) == 1) tile = last - first; /* nothing passes twice */
   for (size_t b = first; b < last; b += tile) {
     size_t end = b + tile < last ? b + tile : last;
-    for (size_t p = 0; p < tri_panel_count(st->n); p++) {
-      size_t row0 = tri_panel_first(st->n, p), rows = tri_panel_first(st->n, p + 1) - row0;
+    for (size_t p = 0; p < tri_panel_count(s->k, st->n); p++) {
+      size_t row0 = tri_panel_first(s->k, st->n, p), rows = tri_panel_first(s->k, st->n, p + 1) - row0;
       s->k->gemm[w->form](w->w.data, w->k, (int8_t *)s->acts.q.data + row0 * kpad, rows, b, end, (int32_t *)(void *)(y + row0 * ld), ld);
       for (size_t r = row0; r < row0 + rows; r++)
         s->k->dequant(y + r * ld + b * TRI_BLOCK_ROWS, (end - b) * TRI_BLOCK_ROWS, s->acts.sum[r], s->acts.s[r], w->scale);

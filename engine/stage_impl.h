@@ -21,7 +21,7 @@ typedef struct tri_layer {
   const float *norm[TRI_NORMS]; /* in the model's mapping */
 } tri_layer;
 
-/* Rows quantised for a ternary matrix: panels of at most TRI_PANEL_ROWS rows, one after another. */
+/* Rows quantised for a ternary matrix: panels (tri_panel_first), one after another. */
 typedef struct tri_acts {
   tri_mem q;    /* int8; panel p starts at first_row(p) * kpad */
   float *s;     /* [max_rows] scale of each row */
@@ -71,12 +71,12 @@ struct tri_stage {
   void *watch_arg;
 };
 
-/* Panels are of equal size as nearly as can be: 25 rows are 13 + 12, not 24 + 1. */
-static inline size_t tri_panel_count(size_t rows) { return (rows + TRI_PANEL_ROWS - 1) / TRI_PANEL_ROWS; }
-static inline size_t tri_panel_first(size_t rows, size_t panel) { return rows * panel / tri_panel_count(rows); }
-static inline size_t tri_panel_of(size_t rows, size_t row) {
-  size_t count = tri_panel_count(rows), p = row * count / rows;
-  while (tri_panel_first(rows, p + 1) <= row) p++;
+/* Panels of at most k->panel_rows rows are of equal size as nearly as can be: of 24, 25 rows are 13 + 12, not 24 + 1. */
+static inline size_t tri_panel_count(const tri_kernels *k, size_t rows) { return (rows + k->panel_rows - 1) / k->panel_rows; }
+static inline size_t tri_panel_first(const tri_kernels *k, size_t rows, size_t panel) { return rows * panel / tri_panel_count(k, rows); }
+static inline size_t tri_panel_of(const tri_kernels *k, size_t rows, size_t row) {
+  size_t p = row * tri_panel_count(k, rows) / rows;
+  while (tri_panel_first(k, rows, p + 1) <= row) p++;
   return p;
 }
 

@@ -101,14 +101,14 @@ static void add_shapes(tri_tune *t, const tri_shape *shape) {
   }
 }
 
-static double cost(const tri_tune_entry *e, int form) {
-  return e->one_us[form] + TRI_TUNE_PROMPT * e->panel_us[form] / TRI_PANEL_ROWS;
+static double cost(const tri_tune_entry *e, int form, size_t panel_rows) {
+  return e->one_us[form] + TRI_TUNE_PROMPT * e->panel_us[form] / (double)panel_rows;
 }
 
-static void choose_form(tri_tune_entry *e) {
+static void choose_form(tri_tune_entry *e, size_t panel_rows) {
   e->form = TRI_FORM_I2S;
   for (int f = 0; f < TRI_FORM_COUNT; f++)
-    if (e->one_us[f] > 0 && cost(e, f) < cost(e, e->form)) e->form = (tri_form)f;
+    if (e->one_us[f] > 0 && cost(e, f, panel_rows) < cost(e, e->form, panel_rows)) e->form = (tri_form)f;
 }
 
 static tri_status time_form(tri_tune_entry *e, tri_form form, const tri_kernels *k, tri_pool *pool, int64_t limit_ms, tri_error *err) {
@@ -118,7 +118,7 @@ static tri_status time_form(tri_tune_entry *e, tri_form form, const tri_kernels 
   if (status != TRI_OK) return status;
   status = tri_tune_time(&x, 1, k, pool, PASSES, limit_ms / 2, &e->one_us[form], err);
   x.copies = (x.copies + PANEL_SHARE - 1) / PANEL_SHARE;
-  if (status == TRI_OK) status = tri_tune_time(&x, TRI_PANEL_ROWS, k, pool, PASSES, limit_ms / 2, &e->panel_us[form], err);
+  if (status == TRI_OK) status = tri_tune_time(&x, k->panel_rows, k, pool, PASSES, limit_ms / 2, &e->panel_us[form], err);
   tri_tune_free(&x);
   return status;
 }
@@ -132,7 +132,7 @@ static tri_status measure(tri_tune *t, const tri_kernels *k, tri_pool *pool, tri
       tri_status status = k->gemm[f] ? time_form(&t->entries[i], (tri_form)f, k, pool, limit_ms, err) : TRI_OK;
       if (status != TRI_OK) return status;
     }
-    choose_form(&t->entries[i]);
+    choose_form(&t->entries[i], k->panel_rows);
   }
   t->seconds = (double)(tri_clock_ms() - start) / 1000;
   return TRI_OK;

@@ -23,7 +23,7 @@ typedef struct tri_tune_entry {
   size_t m, k;
   tri_form form;                       /* the choice */
   double one_us[TRI_FORM_COUNT];       /* one row through the matrix; 0: the kernels have no such form */
-  double panel_us[TRI_FORM_COUNT];     /* TRI_PANEL_ROWS rows */
+  double panel_us[TRI_FORM_COUNT];     /* a panel of the kernels' panel_rows */
 } tri_tune_entry;
 
 typedef struct tri_tune {

@@ -145,6 +145,9 @@ typedef struct tri_kernels {
    * could be faster than gemm[TRI_FORM_I2S], which is always there, as all are on the portable level. Which form is the
    * fastest depends on the machine, the shape, the threads and the rows: measure. */
   tri_gemm *gemm[TRI_FORM_COUNT];
+  /* Rows, at most TRI_PANEL_ROWS, of the panels that it is best at: levels that take four rows at a time read a part of each
+   * cache line of a panel, so that a wide one is read many times. */
+  size_t panel_rows;
 
   /* In place, y int32 -> float: y[i] = (float)(y[i] - sum) / s * scale for n values. Alignment: 4. */
   void (*dequant)(void *y, size_t n, int32_t sum, float s, float scale);

@@ -42,6 +42,7 @@ const tri_kernels tri_float_portable_table = {
              [TRI_FORM_TL2] = tri_form_portable_tl2,
              [TRI_FORM_T5] = tri_form_portable_t5,
              [TRI_FORM_T9] = tri_form_portable_t9},
+    .panel_rows = TRI_PANEL_ROWS,
     .q8_gemm = tri_q8_portable_gemm,
     .q6_gemm = tri_q6_portable_gemm,
     FLOAT_OPS,

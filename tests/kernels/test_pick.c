@@ -53,7 +53,9 @@ static void tables_are_complete(void **state) {
   for (int l = 0; l < count; l++) {
     const tri_kernels *t = levels[l];
     assert_true(t->quant_row && t->gemm[TRI_FORM_I2S] && t->dequant && t->quant_row_q8 && t->q8_gemm && t->q6_gemm && t->matmul);
-    assert_true(t->dot && t->rmsnorm && t->rope && t->attend && t->attend_merge && t->attend_end && t->relu2_gate && t->silu_gate && t->add && t->to_f32);
+    assert_true(t->panel_rows >= 1 && t->panel_rows <= TRI_PANEL_ROWS);
+    assert_true(t->dot && t->rmsnorm && t->rope && t->attend && t->attend_merge && t->attend_end && t->put_key);
+    assert_true(t->relu2_gate && t->silu_gate && t->add && t->to_f32);
     assert_true(t->from_f32 && t->logsumexp && t->name);
   }
 }
