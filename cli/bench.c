@@ -14,7 +14,8 @@ static const tri_arg args[] = {
     {"prompt", 'p', TRI_ARG_STRING, &prompts, "N,N", "Prompt lengths for prefill (default 128,512).", 0, 0},
     {"predict", 'n', TRI_ARG_INT, &decode_tokens, "N", "Tokens for decode (default 32).", 1, 1 << 16},
     {"depth", 0, TRI_ARG_INT, &depth, "N", "Tokens in the cache before those of decode (default 0).", 0, 1 << 20},
-    {"batch", 'b', TRI_ARG_STRING, &batch_list, "N,N", "Also decode so many sequences together, and tell what a step costs against one.", 0, 0},
+    {"batch", 'b', TRI_ARG_STRING, &batch_list, "N,N",
+     "Also decode so many sequences together, and tell what a step costs against one.", 0, 0},
     {"threads", 't', TRI_ARG_STRING, &thread_list, "N,N", "Thread counts (default 1).", 0, 0},
     {"repeats", 'r', TRI_ARG_INT, &repeats, "N", "Rounds, interleaved; medians are shown (default 3).", 1, 101},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
@@ -110,8 +111,8 @@ static tri_status measure(const lists *l, int64_t threads, tri_ftype kv, int32_t
   tri_single s;
   int64_t start = tri_clock_ms(), sequences = most_sequences(l);
   tri_progress progress = tri_progress_begin("loading");
-  tri_single_options o = {.threads = (int)threads, .context = context, .slots = (int32_t)sequences, .max_rows = 512, .kv_type = kv, .progress = tri_progress_update,
-                          .progress_arg = &progress};
+  tri_single_options o = {.threads = (int)threads, .context = context, .slots = (int32_t)sequences, .max_rows = 512, .kv_type = kv,
+                          .progress = tri_progress_update, .progress_arg = &progress};
   tri_status status = tri_single_open(&s, model_path, &o, err);
   tri_progress_end(&progress);
   if (status != TRI_OK) return status;
@@ -175,8 +176,8 @@ static void print_json(const lists *l, const result *results, const char *isa) {
     }
     json_array_append_new(rows, json_pack("{s:I, s:I, s:o, s:f, s:o, s:o, s:f, s:f, s:f, s:f}", "threads", (json_int_t)r->threads,
                                           "weight_bytes_per_token", (json_int_t)r->weight_bytes, "forms", forms_of(&r->tune), "load_s",
-                                          r->load_s, "prefill_tps", prefill, "batch_step_ms", steps, "decode_tps", r->decode_tps, "decode_gb_s", r->decode_gbs,
-                                          "read_gb_s", r->read_gbs, "share_of_limit", r->decode_gbs / r->read_gbs));
+                                          r->load_s, "prefill_tps", prefill, "batch_step_ms", steps, "decode_tps", r->decode_tps, "decode_gb_s",
+                                          r->decode_gbs, "read_gb_s", r->read_gbs, "share_of_limit", r->decode_gbs / r->read_gbs));
   }
   json_t *doc = json_pack("{s:s, s:s, s:f, s:o}", "model", model_path, "isa", isa,
                           "peak_memory_mb", peak_bytes() / 1e6, "results", rows);
