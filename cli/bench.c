@@ -8,7 +8,7 @@
 
 static const char *model_path, *prompts = "128,512", *thread_list = "1", *batch_list, *kv_name = "f16";
 static int64_t decode_tokens = 32, depth, repeats = 3;
-static bool as_json, kernels_only;
+static bool as_json, kernels_only, sampling_only;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file.", 0, 0},
     {"prompt", 'p', TRI_ARG_STRING, &prompts, "N,N", "Prompt lengths for prefill (default 128,512).", 0, 0},
@@ -21,16 +21,18 @@ static const tri_arg args[] = {
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"kernels", 0, TRI_ARG_FLAG, &kernels_only, NULL,
      "Time the ternary products alone: every form, shape (of -m, or of known models) and row count, with the first of -t.", 0, 0},
+    {"sampling", 0, TRI_ARG_FLAG, &sampling_only, NULL, "Time drawing a token, with and without a grammar, over 128,256 tokens.", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
 };
 static const tri_args_spec spec = {"trireme bench",
                                    "Measure prefill and decode in tokens/s, and decode's weight reads as a share of the machine's own read "
                                    "bandwidth, measured in the same run.",
-                                   "-m FILE [options] | --kernels [-m FILE] [options]",
+                                   "-m FILE [options] | --kernels [-m FILE] [options] | --sampling",
                                    "  trireme bench -m model.gguf -p 128,512 -n 32 -t 1,2\n"
                                    "  trireme bench -m model.gguf -p 128 -b 2,4,8\n"
                                    "  TRIREME_ISA=avx2 trireme bench -m model.gguf --json\n"
-                                   "  trireme bench --kernels -t 2\n",
+                                   "  trireme bench --kernels -t 2\n"
+                                   "  trireme bench --sampling\n",
                                    args, sizeof args / sizeof *args};
 
 enum { MAX_LIST = 8, MAX_REPEATS = 101, WARM_TOKENS = 4 };
@@ -257,6 +259,7 @@ int tri_cli_bench(int argc, char **argv) {
   const tri_kernels *kernels = tri_kernels_pick(why, sizeof why);
   if (!kernels) return tri_status_fail(&err, TRI_E_UNSUPPORTED, "%s", why), tri_cli_fail(&err);
   if (kernels_only) return bench_kernels(kernels);
+  if (sampling_only) return tri_bench_sampling(kernels, as_json, &err) == TRI_OK ? 0 : tri_cli_fail(&err);
   if (!model_path) return tri_status_fail(&err, TRI_E_INVALID, "a model is needed: -m FILE"), tri_cli_fail(&err);
   tri_mem buffer = {0};
   tri_status status = tri_kv_parse(kv_name, &kv, &err);

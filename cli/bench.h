@@ -38,4 +38,7 @@ TRI_MUST_CHECK tri_status tri_bench_others(tri_bench_table *t, const tri_shape *
 TRI_MUST_CHECK tri_status tri_bench_kernels(const char *model_path, const tri_kernels *k, int threads, int repeats, bool as_json,
                                             tri_error *err);
 
+/* `trireme bench --sampling`: microseconds for drawing a token in several ways, and for finding those that a grammar allows. */
+TRI_MUST_CHECK tri_status tri_bench_sampling(const tri_kernels *k, bool as_json, tri_error *err);
+
 #endif
