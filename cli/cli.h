@@ -12,6 +12,7 @@
 /* One file a subcommand; each takes the arguments from its own name on and returns the process' exit code. */
 int tri_cli_run(int argc, char **argv);
 int tri_cli_eval(int argc, char **argv);
+int tri_cli_compare(int argc, char **argv);
 int tri_cli_bench(int argc, char **argv);
 int tri_cli_inspect(int argc, char **argv);
 int tri_cli_tokenize(int argc, char **argv);

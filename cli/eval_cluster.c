@@ -9,13 +9,14 @@ enum { ANSWER_MS = 600000 };
 /* A window's job, from submit to its last logprob. */
 typedef struct pending {
   uint64_t job; /* 0: not accepted yet */
-  size_t predictions;
-  double nll;
+  size_t predictions, count; /* all of them; those that count */
+  double nll, squares;
 } pending;
 
 typedef struct scoring {
   tri_eval *e;
   tri_client *client;
+  int32_t *ids;  /* [context] */
   pending *ring; /* windows [done, submitted), window w at w % capacity */
   size_t capacity, submitted, accepted, done;
 } scoring;
@@ -23,20 +24,17 @@ typedef struct scoring {
 static tri_status submit_one(scoring *s, tri_error *err) {
   static tri_msg_submit m = {.ids = true, .no_bos = true, .want = TRI_WANT_SCORE};
   s->ring[s->submitted % s->capacity] = (pending){0};
-  const int32_t *window = s->e->ids + s->submitted++ * s->e->context;
-  return tri_client_submit(s->client, &m, window, s->e->context * sizeof *window, err);
-}
-
-static pending *find(scoring *s, uint64_t job) {
-  for (size_t w = s->done; w < s->accepted; w++)
-    if (s->ring[w % s->capacity].job == job) return &s->ring[w % s->capacity];
-  return NULL;
+  tri_eval_window(s->e, s->submitted++, s->ids);
+  return tri_client_submit(s->client, &m, s->ids, s->e->plan.context * sizeof *s->ids, err);
 }
 
 static tri_status take_tokens(scoring *s, const tri_msg_tokens *m, tri_error *err) {
-  pending *p = find(s, m->job);
-  if (!p) return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator sent scores of an unknown job");
-  for (uint32_t i = 0; i < m->n_logprobs; i++) p->nll -= (double)m->logprobs[i];
+  size_t w = s->done;
+  while (w < s->accepted && s->ring[w % s->capacity].job != m->job) w++;
+  pending *p = &s->ring[w % s->capacity];
+  if (w == s->accepted || m->index != p->predictions)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator sent scores of an unknown job, or not in order");
+  for (uint32_t i = 0; i < m->n_logprobs; i++) tri_eval_add(s->e, w, m->index + i, m->logprobs[i], &p->nll, &p->squares, &p->count);
   p->predictions += m->n_logprobs;
   return TRI_OK;
 }
@@ -45,9 +43,10 @@ static tri_status take_tokens(scoring *s, const tri_msg_tokens *m, tri_error *er
 static tri_status take_done(scoring *s, const tri_msg_done *m, tri_error *err) {
   pending *p = &s->ring[s->done % s->capacity];
   if (m->reason == TRI_DONE_FAILED) return tri_status_fail(err, TRI_E_PROTOCOL, "window %zu failed: %s", s->done, m->error);
-  if (s->done == s->accepted || p->job != m->job || p->predictions != s->e->context - 1)
-    return tri_status_fail(err, TRI_E_PROTOCOL, "window %zu ended with %zu of %zu scores", s->done, p->predictions, s->e->context - 1);
-  s->e->nll += p->nll;
+  if (s->done == s->accepted || p->job != m->job || p->predictions != s->e->plan.context - 1)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "window %zu ended with %zu of %zu scores", s->done, p->predictions,
+                           s->e->plan.context - 1);
+  s->e->nll += p->nll, s->e->squares += p->squares, s->e->count += p->count;
   s->done++;
   return TRI_OK;
 }
@@ -71,14 +70,15 @@ static tri_status take_event(scoring *s, tri_error *err) {
 
 static tri_status score(tri_eval *e, tri_client *client, int workers, void *progress, tri_error *err) {
   scoring s = {.e = e, .client = client, .capacity = (size_t)workers + 2};
-  if (!(s.ring = calloc(s.capacity, sizeof *s.ring))) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  tri_status status = TRI_OK;
+  s.ring = calloc(s.capacity, sizeof *s.ring);
+  s.ids = malloc(e->plan.context * sizeof *s.ids);
+  tri_status status = s.ring && s.ids ? TRI_OK : tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   while (status == TRI_OK && s.done < e->windows) {
     if (s.submitted < e->windows && s.submitted - s.done < s.capacity) status = submit_one(&s, err);
     else status = take_event(&s, err);
     tri_progress_update(progress, s.done, e->windows);
   }
-  free(s.ring);
+  free(s.ring), free(s.ids);
   return status;
 }
 

@@ -17,7 +17,8 @@ static const struct command {
     {"tokenize", tri_cli_tokenize, "show the tokens of a text, or the text of tokens"},
     {"convert", tri_cli_convert, "make a GGUF model from a Hugging Face folder, or change its ternary type"},
     {"make-dummy", tri_cli_make_dummy, "make a random model of a real one's shape, for speed work"},
-    {"eval", tri_cli_eval, "measure a model's loss on a text"},
+    {"eval", tri_cli_eval, "measure a model's loss on a text, or its choices among answers"},
+    {"compare", tri_cli_compare, "measure how far two models, KV types or wire types are apart"},
     {"bench", tri_cli_bench, "measure speed against the machine's limits"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
