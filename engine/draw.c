@@ -32,6 +32,8 @@ tri_status tri_draw_next(tri_draw *d, tri_sampler *s, size_t vocab, const float 
                          tri_sample *top, size_t *n_top, tri_error *err) {
   const uint32_t *allowed = NULL;
   if (d->trouble.status != TRI_OK) return tri_status_fail(err, d->trouble.status, "%s", d->trouble.text);
+  if (d->constraint && n < d->prompt)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "a token after %zu is asked for, but the answer begins after %u", n, d->prompt);
   if (d->constraint) {
     tri_status status = tri_constraint_allowed(d->constraint, history + d->prompt, n - d->prompt, &allowed, err);
     if (status != TRI_OK) return status;

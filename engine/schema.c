@@ -157,22 +157,15 @@ static tri_status put_array(compiler *c, const json_t *schema, tri_buf *b) {
   return TRI_OK;
 }
 
-static bool is_required(const json_t *schema, const char *key) {
-  const json_t *list = json_object_get(schema, "required");
-  for (size_t i = 0; i < json_array_size(list); i++) {
-    const char *name = json_string_value(json_array_get(list, i));
-    if (name && strcmp(name, key) == 0) return true;
-  }
-  return false;
-}
-
-static tri_status check_required(const compiler *c, const json_t *schema) {
+/* The required names, as keys of *out. */
+static tri_status get_required(const compiler *c, const json_t *schema, json_t *out) {
   const json_t *list = json_object_get(schema, "required"), *properties = json_object_get(schema, "properties");
   if (list && !json_is_array(list)) return FAIL(c, TRI_E_INVALID, "'required' must be a list of names");
   for (size_t i = 0; i < json_array_size(list); i++) {
     const char *name = json_string_value(json_array_get(list, i));
     if (!name) return FAIL(c, TRI_E_INVALID, "'required' must be a list of names");
     if (!json_object_get(properties, name)) return FAIL(c, TRI_E_UNSUPPORTED, "'%.60s' is required, but not among the properties", name);
+    if (json_object_set_new(out, name, json_true()) != 0) return FAIL(c, TRI_E_NOMEM, "out of memory");
   }
   return TRI_OK;
 }
@@ -202,7 +195,7 @@ static tri_status put_member(compiler *c, const char *key, const json_t *schema,
 
 /* For each property a rule for what may follow it, the last one first: two of them, as a comma is needed once there was a
  * property. `rest` is the rule after a comma's place, `start` the one at the beginning. */
-static tri_status put_properties(compiler *c, const json_t *schema, const json_t *properties, tri_buf *b) {
+static tri_status put_properties(compiler *c, const json_t *properties, const json_t *required, tri_buf *b) {
   size_t n = json_object_size(properties), i = n;
   const char **keys = malloc((n + 1) * sizeof *keys);
   int start = 0, rest = 0; /* 0: nothing */
@@ -214,7 +207,7 @@ static tri_status put_properties(compiler *c, const json_t *schema, const json_t
     tri_buf member = {0}, first = {0}, later = {0};
     status = put_member(c, keys[i], json_object_get(properties, keys[i]), &member);
     if (rest) tri_buf_printf(&member, " r%d", rest);
-    bool may_lack = !is_required(schema, keys[i]);
+    bool may_lack = !json_object_get(required, keys[i]);
     tri_buf_append(&first, member.data, member.len);
     tri_buf_printf(&later, "ws \",\" ws ");
     tri_buf_append(&later, member.data, member.len);
@@ -235,9 +228,11 @@ static tri_status put_object(compiler *c, const json_t *schema, tri_buf *b) {
   if (properties && !json_is_object(properties)) return FAIL(c, TRI_E_INVALID, "'properties' must be an object");
   if (more && !json_is_boolean(more) && !json_is_object(more))
     return FAIL(c, TRI_E_INVALID, "'additionalProperties' must be true, false or a schema");
-  tri_status status = check_required(c, schema);
-  if (status != TRI_OK) return status;
-  return json_object_size(properties) ? put_properties(c, schema, properties, b) : put_map(c, schema, b);
+  json_t *required = json_object();
+  tri_status status = required ? get_required(c, schema, required) : FAIL(c, TRI_E_NOMEM, "out of memory");
+  if (status == TRI_OK) status = json_object_size(properties) ? put_properties(c, properties, required, b) : put_map(c, schema, b);
+  json_decref(required);
+  return status;
 }
 
 static tri_status put_type(compiler *c, const json_t *schema, const char *type, tri_buf *b) {

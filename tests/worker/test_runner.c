@@ -186,6 +186,57 @@ static void samples_see_the_history_of_their_slot(void **state) {
   free(want);
 }
 
+static tri_opening opening_with(uint32_t prompt, const char *grammar) {
+  return (tri_opening){.open = {.epoch = 1, .slot = 1, .prompt = prompt, .sampling = {.top_p = 1, .repeat_penalty = 1}},
+                       .grammar = strdup(grammar), .grammar_len = strlen(grammar)};
+}
+
+/* A step for the last stage that begins a sequence, through both; the last one's task. */
+static tri_task *open_and_sample(uint32_t rows, tri_opening opening) {
+  tri_msg_step m = make_step(0, rows, TRI_WANT_SAMPLE, -1);
+  tri_task *t = tri_task_new(TRI_TASK_STEP, 1), *u = tri_task_new(TRI_TASK_STEP, 1);
+  t->step = u->step = m;
+  t = do_task(first, t);
+  assert_ok(t->status, t->err);
+  u->payload = t->out, u->payload_len = t->out_len, t->out = NULL;
+  tri_task_free(&t);
+  u->opens = malloc(sizeof *u->opens);
+  u->opens[0] = opening, u->n_opens = 1;
+  u = do_task(last, u);
+  assert_ok(u->status, u->err);
+  return u;
+}
+
+static void answers_follow_the_grammar_that_came_with_the_open(void **state) {
+  (void)state;
+  const tri_tokenizer *t = tri_model_tokenizer(single.model);
+  tri_task *u = open_and_sample(4, opening_with(4, "root ::= \"Q\" | \"Z\""));
+  tri_str piece = tri_tokenizer_piece(t, u->result.tokens[0], false);
+  assert_int_equal(u->result.n_tokens, 1);
+  assert_true(piece.len == 1 && (*piece.data == 'Q' || *piece.data == 'Z'));
+  int32_t answer = u->result.tokens[0];
+  tri_task_free(&u);
+  tri_msg_step m = make_step(4, 1, TRI_WANT_SAMPLE, -1); /* with the token before it fed, the answer is over */
+  m.tokens[0] = answer;
+  u = pass(&m, NULL);
+  assert_true(tri_tokenizer_is_end(t, u->result.tokens[0]));
+  tri_task_free(&u);
+  /* what can't be done is told in the result, and the stage goes on */
+  static const struct { uint32_t prompt; const char *grammar, *part; } cases[] = {
+      {4, "root ::= root", "can never end"}, {9, "root ::= \"Q\"", "the answer begins after 9"}, {3, "root ::= \"Q\"", "does not follow"}};
+  for (int i = 0; i < 3; i++) {
+    u = open_and_sample(4, opening_with(cases[i].prompt, cases[i].grammar));
+    assert_int_equal(u->result.n_tokens + u->result.n_logprobs, 0);
+    if (!strstr(u->result.error, cases[i].part)) fail_msg("'%s' lacks '%s'", u->result.error, cases[i].part);
+    tri_task_free(&u);
+  }
+  m = make_step(0, 2, TRI_WANT_SCORE, -1);
+  u = pass(&m, NULL);
+  assert_int_equal(u->result.n_logprobs, 1);
+  assert_int_equal(u->result.error[0], 0);
+  tri_task_free(&u);
+}
+
 static void refused(tri_runner *r, tri_msg_step m, size_t payload_len, const char *part) {
   tri_task *t = tri_task_new(TRI_TASK_STEP, 1);
   t->step = m;
@@ -280,6 +331,7 @@ int main(void) {
       cmocka_unit_test_setup(logits_over_two_stages_are_the_engines_bit_for_bit, load_both),
       cmocka_unit_test_setup(scores_are_the_following_tokens_logprobs, load_both),
       cmocka_unit_test_setup(samples_see_the_history_of_their_slot, load_both),
+      cmocka_unit_test_setup(answers_follow_the_grammar_that_came_with_the_open, load_both),
       cmocka_unit_test_setup(wild_steps_are_refused_before_they_run, load_both),
       cmocka_unit_test_setup(stale_steps_are_passed_over, load_both),
       cmocka_unit_test(wild_assignments_are_refused),
