@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "engine/single.h"
+#include "tests/npy.h"
 
 #define TEXT TRIREME_FIXTURES "/valid.txt"
 enum { WINDOW = 64 };
@@ -111,6 +112,44 @@ static void eval_counts_as_its_methods_say(void **state) {
   assert_int_equal(n, 3 * (WINDOW - WINDOW / 2 - 1));
   check_eval((const char *[]){"--method", "llama.cpp"}, 2, losses, n);
   free(text);
+}
+
+/* The loss that another program (transformers, float32) has on its own prompts, from the logits that it left. */
+static void eval_agrees_with_the_reference_logits(void **state) {
+  (void)state;
+  const char *folder = TRIREME_FIXTURES "/story-bitnet";
+  char path[PATH_MAX], text[] = "/tmp/trireme-prompt-XXXXXX", ctx[16];
+  snprintf(path, sizeof path, "%s/refs.json", folder);
+  json_t *refs = json_load_file(path, JSON_ALLOW_NUL, NULL), *item;
+  int fd = mkstemp(text), checked = 0;
+  size_t p;
+  assert_non_null(refs);
+  json_array_foreach(json_object_get(refs, "prompts"), p, item) {
+    const json_t *said = json_object_get(item, "text"), *tokens = json_object_get(item, "ids");
+    size_t n = json_array_size(tokens), count = 0;
+    if (!json_is_string(json_object_get(item, "logits"))) continue;
+    snprintf(path, sizeof path, "%s/%s", folder, json_string_value(json_object_get(item, "logits")));
+    float *reference = npy_load(path, &count);
+    assert_int_equal(count, n * vocab);
+    double want = 0;
+    for (size_t i = 0; i + 1 < n; i++)
+      want += loss_of(reference + i * vocab, (int32_t)json_integer_value(json_array_get(tokens, i + 1))) / (double)(n - 1);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, json_string_value(said), json_string_length(said), 0), json_string_length(said));
+    snprintf(ctx, sizeof ctx, "%zu", n);
+    json_t *doc = run_json((const char *[]){"trireme", "eval", "-m", LAB_MODEL, "--text", text, "-c", ctx, "--bos", "-t", "1", "--json",
+                                            NULL});
+    print_message("%zu tokens: %.4f, the reference %.4f\n", n, number_of(doc, "nll_per_token"), want);
+    assert_int_equal(number_of(doc, "predicted_tokens"), n - 1);
+    near(number_of(doc, "nll_per_token"), want, 0.02, "NLL of a prompt");
+    json_decref(doc);
+    free(reference);
+    checked++;
+  }
+  assert_int_equal(checked, 3);
+  json_decref(refs);
+  close(fd);
+  unlink(text);
 }
 
 /* --- choices --- */
@@ -264,6 +303,7 @@ static void compare_knows_what_a_wire_costs(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(eval_counts_as_its_methods_say),
+      cmocka_unit_test(eval_agrees_with_the_reference_logits),
       cmocka_unit_test(choices_are_those_of_the_likeliest_continuation),
       cmocka_unit_test(compare_is_what_the_logits_say),
       cmocka_unit_test(compare_knows_what_a_wire_costs),
