@@ -62,7 +62,7 @@ static uint32_t put_set(tri_automaton *a, tri_buf *items) {
   if (n > 1) qsort(p, n, sizeof *p, compare);
   for (size_t i = 0; i < n; i++)
     if (!kept || p[i] != p[kept - 1]) p[kept++] = p[i];
-  if (tri_automaton_bytes(a) + kept * sizeof *p > TRI_AUTOMATON_BYTES) return stuck(a, "needs more than 16 MiB of states");
+  if (tri_automaton_bytes(a) + kept * sizeof *p > TRI_AUTOMATON_BYTES) return stuck(a, "needs too much memory for its states");
   uint32_t set = tri_interner_put(a->sets, p, kept * sizeof *p, NULL);
   return set == TRI_INTERNER_NONE ? stuck(a, "needs more memory than there is") : set;
 }

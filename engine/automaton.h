@@ -32,7 +32,7 @@ uint32_t tri_automaton_compact(tri_automaton *a, uint32_t state);
 size_t tri_automaton_bytes(const tri_automaton *a); /* that states take now */
 /* Items that may be looked at from now on before next is STUCK: the bound on a token's cost. */
 void tri_automaton_allow(tri_automaton *a, uint64_t items);
-/* "needs more than 16 MiB of states": why the last step was STUCK. */
+/* "needs too much memory for its states": why the last step was STUCK. */
 const char *tri_automaton_why(const tri_automaton *a);
 
 #endif

@@ -40,8 +40,10 @@ tri_status tri_sampler_check(const tri_sampler_params *p, tri_error *err) {
   if (st == TRI_OK)
     st = check_range(fabsf(p->presence_penalty) <= 100, "presence_penalty", p->presence_penalty, "from -100 to 100 (0 is off)", err);
   if (st == TRI_OK) st = check_range(p->repeat_last >= 0, "repeat_last", p->repeat_last, "0 or more", err);
-  if (st == TRI_OK) st = check_range(p->top >= 0 && p->top <= TRI_SAMPLER_TOP, "logprobs", p->top, "from 0 to 20", err);
-  if (st == TRI_OK) st = check_range(p->n_bias <= TRI_SAMPLER_BIASES, "the number of logit biases", p->n_bias, "at most 300", err);
+  if (st == TRI_OK && (p->top < 0 || p->top > TRI_SAMPLER_TOP))
+    st = tri_status_fail(err, TRI_E_INVALID, "logprobs is %d; it must be from 0 to %d", p->top, TRI_SAMPLER_TOP);
+  if (st == TRI_OK && p->n_bias > TRI_SAMPLER_BIASES)
+    st = tri_status_fail(err, TRI_E_INVALID, "%u logit biases, more than the limit of %d", p->n_bias, TRI_SAMPLER_BIASES);
   for (uint32_t i = 0; st == TRI_OK && i < p->n_bias; i++)
     st = check_range(p->bias[i] < INFINITY, "a logit bias", p->bias[i], "a number, or -inf", err);
   return st;
