@@ -12,13 +12,13 @@
 #include "engine/single.h"
 #include "tests/npy.h"
 
-#define TEXT TRIREME_FIXTURES "/valid.txt"
-enum { WINDOW = 64 };
+enum { WINDOW = 32, TEXT_BYTES = 2000 /* enough, and soon read */ };
 
 static tri_error err;
 static tri_single single;
 static const tri_tokenizer *tokenizer;
 static size_t vocab;
+static char text_path[] = "/tmp/trireme-text-XXXXXX"; /* the beginning of the validation text */
 static tri_ids ids; /* of the text */
 static float *logits; /* [WINDOW, vocab] */
 
@@ -30,13 +30,17 @@ static int prepare(void **state) {
   tokenizer = tri_model_tokenizer(single.model);
   vocab = (size_t)tri_model_shape(single.model)->vocab;
   logits = malloc(WINDOW * vocab * sizeof *logits);
-  assert_ok(tri_file_read(&text, TEXT, 1 << 24, &err), err);
-  assert_ok(tri_tokenizer_encode(tokenizer, (char *)text.data, text.len, false, &ids, &err), err);
+  assert_ok(tri_file_read(&text, TRIREME_FIXTURES "/valid.txt", 1 << 24, &err), err);
+  int fd = mkstemp(text_path);
+  assert_int_equal(write(fd, text.data, TEXT_BYTES), TEXT_BYTES);
+  close(fd);
+  assert_ok(tri_tokenizer_encode(tokenizer, (char *)text.data, TEXT_BYTES, false, &ids, &err), err);
   tri_buf_free(&text);
   return 0;
 }
 static int clean_up(void **state) {
   free(logits);
+  unlink(text_path);
   tri_ids_free(&ids);
   tri_single_close(&single);
   return lab_end(state);
@@ -76,7 +80,7 @@ static size_t window_losses(const int32_t *text, int32_t bos, size_t from, doubl
 
 /* The mean and its error, in two passes. */
 static void check_eval(const char *const *options, size_t n_options, const double *losses, size_t n) {
-  const char *argv[32] = {"trireme", "eval", "-m", LAB_MODEL, "--text", TEXT, "-c", "64", "--windows", "2", "-t", "1", "--json"};
+  const char *argv[32] = {"trireme", "eval", "-m", LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "2", "-t", "1", "--json"};
   memcpy(argv + 13, options, n_options * sizeof *options);
   json_t *doc = run_json(argv);
   double mean = 0, variance = 0;
@@ -97,11 +101,11 @@ static void eval_counts_as_its_methods_say(void **state) {
   size_t n = 0;
   for (size_t w = 0; w < 2; w++) n += window_losses(ids.data + w * WINDOW, -1, 0, losses + n);
   check_eval((const char *[]){"--method", "bitnet"}, 2, losses, n);
-  /* each token once, with at least 40 before it but in the first window */
+  /* each token once, with at least 20 before it but in the first window */
   n = 0;
-  for (size_t w = 0; w < 2; w++) n += window_losses(ids.data + w * 24, -1, w ? WINDOW - 1 - 24 : 0, losses + n);
-  check_eval((const char *[]){"--stride", "24"}, 2, losses, n);
-  check_eval((const char *[]){"--stride", "24", "-w", "2", "--wire", "f32"}, 6, losses, n);
+  for (size_t w = 0; w < 2; w++) n += window_losses(ids.data + w * 12, -1, w ? WINDOW - 1 - 12 : 0, losses + n);
+  check_eval((const char *[]){"--stride", "12"}, 2, losses, n);
+  check_eval((const char *[]){"--stride", "12", "-w", "2", "--wire", "f32"}, 6, losses, n);
   /* llama.cpp: BOS before the text, and then in place of each window's first token; the second half of each */
   n = 0;
   int32_t bos = tri_tokenizer_bos(tokenizer), *text = malloc((ids.len + 1) * sizeof *text);
@@ -264,8 +268,8 @@ static void compare_is_what_the_logits_say(void **state) {
     same += (top[0] == top[1]) / n;
     nll[0] += loss_of(x, ids.data[r + 1]) / n, nll[1] += loss_of(y, ids.data[r + 1]) / n;
   }
-  json_t *doc = run_json((const char *[]){"trireme", "compare", LAB_MODEL, LAB_MODEL, "--text", TEXT, "-c", "64", "--windows", "1", "-t",
-                                          "1", "--a-kv", "f32", "--b-kv", "int8", "--json", NULL});
+  json_t *doc = run_json((const char *[]){"trireme", "compare", LAB_MODEL, LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "1",
+                                          "-t", "1", "--a-kv", "f32", "--b-kv", "int8", "--json", NULL});
   assert_true(kl > 1e-6);
   near(number_of(doc, "mean_kl"), kl, kl * 1e-6, "KL");
   near(number_of(doc, "max_logit_difference"), most, 1e-9, "difference");
@@ -280,17 +284,17 @@ static void compare_is_what_the_logits_say(void **state) {
 /* Cut with float32 between the stages nothing changes, and with INT8 what a cluster's own loss says. */
 static void compare_knows_what_a_wire_costs(void **state) {
   (void)state;
-  const char *argv[] = {"trireme", "compare", LAB_MODEL, "--text", TEXT, "-c", "64", "--windows", "1", "-t", "1", "--b-wire", "f32",
+  const char *argv[] = {"trireme", "compare", LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "1", "-t", "1", "--b-wire", "f32",
                         "--json", NULL, NULL, NULL};
   json_t *exact = run_json(argv);
   argv[12] = "int8";
   json_t *rounded = run_json(argv);
-  json_t *cluster = run_json((const char *[]){"trireme", "eval", "-m", LAB_MODEL, "--text", TEXT, "-c", "64", "--windows", "1", "-t",
+  json_t *cluster = run_json((const char *[]){"trireme", "eval", "-m", LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "1", "-t",
                                               "1", "-w", "3", "--wire", "int8", "--json", NULL});
   assert_true(number_of(exact, "mean_kl") == 0 && number_of(exact, "max_logit_difference") == 0 && number_of(exact, "same_top") == 1);
   assert_true(number_of(rounded, "mean_kl") > 0);
   /* the cluster may cut at other layers */
-  near(number_of(json_object_get(rounded, "b"), "nll_per_token"), number_of(cluster, "nll_per_token"), 0.05, "NLL over INT8");
+  near(number_of(json_object_get(rounded, "b"), "nll_per_token"), number_of(cluster, "nll_per_token"), 0.1, "NLL over INT8");
   json_decref(exact), json_decref(rounded), json_decref(cluster);
   tri_buf said = {0};
   argv[14] = "--stages", argv[15] = "13";
