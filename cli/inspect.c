@@ -99,7 +99,7 @@ static tri_status check_ternary(const tri_gguf *g, const tri_gguf_tensor *t, jso
   if (!trits) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   for (size_t first = 0; first < m && status == TRI_OK; first += TRI_TERNARY_ROWS) {
     size_t last = m - first < TRI_TERNARY_ROWS ? m : first + TRI_TERNARY_ROWS;
-    if (!tri_ternary_rows(&x, first, last, trits)) status = tri_ternary_damaged(&x, err);
+    if (!tri_ternary_rows(&x, first, last, trits, NULL)) status = tri_ternary_damaged(&x, err);
     for (size_t i = 0; i < (last - first) * k && status == TRI_OK; i++) zeros += trits[i] == 0;
   }
   free(trits);

@@ -38,9 +38,14 @@ static void quantise_rows(const step *st, const float *src, size_t ld, size_t k,
   }
 }
 
-static void add_bias(const step *st, const tri_packed *w, size_t first, size_t last, float *y, size_t ld) {
+/* What rows of a matrix have besides the product: scales of their own and biases. */
+static void scale_and_add(const step *st, const tri_packed *w, size_t first, size_t last, float *y, size_t ld) {
   size_t a = first * TRI_BLOCK_ROWS, b = last * TRI_BLOCK_ROWS < w->m ? last * TRI_BLOCK_ROWS : w->m;
-  for (size_t r = 0; r < st->n; r++) st->s->k->add(y + r * ld + a, w->bias + a, b - a);
+  for (size_t r = 0; r < st->n; r++) {
+    float *row = y + r * ld;
+    for (size_t i = a; w->scales && i < b; i++) row[i] *= w->scales[i];
+    if (w->bias) st->s->k->add(row + a, w->bias + a, b - a);
+  }
 }
 
 /* y[r * ld + i] = matrix row i . activation row r, for this matrix's row blocks [first, last). */
@@ -58,7 +63,7 @@ static void multiply(const step *st, const tri_packed *w, size_t first, size_t l
         s->k->dequant(y + r * ld + b * TRI_BLOCK_ROWS, (end - b) * TRI_BLOCK_ROWS, s->acts.sum[r], s->acts.s[r], w->scale);
     }
   }
-  if (w->bias) add_bias(st, w, first, last, y, ld);
+  if (w->scales || w->bias) scale_and_add(st, w, first, last, y, ld);
 }
 
 static size_t blocks(const tri_packed *w) { return tri_round_up(w->m, TRI_BLOCK_ROWS) / TRI_BLOCK_ROWS; }

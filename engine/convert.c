@@ -135,7 +135,7 @@ static tri_status write_floats(job *j, const step *s, tri_error *err) {
   return status;
 }
 
-/* gamma = mean|W| (Ma et al. 2024, "The Era of 1-bit LLMs", eq. 3), clamped as the reference does. With
+/* The scale: absmean's gamma; with
  * TRI_CONVERT_EXACT the weights are trits times gamma already, or it is an error: rounding an ordinary model
  * would ruin it. */
 static tri_status measure(const job *j, const step *s, double *gamma, tri_error *err) {
@@ -165,7 +165,7 @@ static tri_status measure(const job *j, const step *s, double *gamma, tri_error 
   if (j->scheme == TRI_CONVERT_EXACT)
     *gamma = top > 0 ? top : 1;
   else
-    *gamma = fmax(sum / (double)w->count, 1e-5);
+    *gamma = tri_ternary_gamma(sum, w->count);
   return TRI_OK;
 }
 
@@ -196,10 +196,7 @@ static void read_trits(const job *j, const step *s, uint64_t row, double gamma, 
     for (size_t i = 0; i < k; i++) out[i] = (int8_t)((p[i] >> shift & 3) - 1);
     return;
   }
-  /* round half to even of w / gamma, cut to [-1, 1]: zero up to and with half of gamma, a sign beyond */
-  const float *x = read_floats(j, s->weight, row * k, k);
-  double half = gamma / 2;
-  for (size_t i = 0; i < k; i++) out[i] = (int8_t)((x[i] > half) - (x[i] < -half));
+  tri_ternary_round(read_floats(j, s->weight, row * k, k), k, gamma, out);
 }
 
 typedef struct linear_source {
@@ -208,13 +205,13 @@ typedef struct linear_source {
   double gamma;
 } linear_source;
 
-static tri_status put_rows(void *arg, const tri_ternary_form *f, size_t first, size_t last, int8_t *trits, uint8_t *tensor,
-                           tri_error *err) {
+static tri_status put_rows(void *arg, const tri_ternary_form *f, size_t first, size_t last, const float *scales, int8_t *trits,
+                           uint8_t *tensor, tri_error *err) {
   const linear_source *from = arg;
   (void)err;
   for (size_t r = first; r < last; r++)
     read_trits(from->j, from->s, source_row(from->j, &from->s->t, r), from->gamma, trits + (r - first) * f->k);
-  tri_ternary_put(f, first, last, trits, tensor);
+  tri_ternary_put(f, first, last, trits, scales, tensor);
   return TRI_OK;
 }
 
@@ -223,7 +220,7 @@ static tri_status write_linear(job *j, const step *s, tri_error *err) {
   float scale;
   tri_status status = read_scale(j, s, &from.gamma, &scale, err);
   if (status != TRI_OK) return status;
-  return tri_convert_sink_linear(&j->out.sink, s->t.name, s->t.form, scale, put_rows, &from, err);
+  return tri_convert_sink_linear(&j->out.sink, s->t.name, s->t.form, scale, NULL, put_rows, &from, err);
 }
 
 /* --- the whole --- */

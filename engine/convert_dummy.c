@@ -68,8 +68,8 @@ typedef struct linear_source {
 } linear_source;
 
 /* The weights are made as I2_S has them, four bytes of codes from one random number. */
-static tri_status put_rows(void *arg, const tri_ternary_form *f, size_t first, size_t last, int8_t *trits, uint8_t *tensor,
-                           tri_error *err) {
+static tri_status put_rows(void *arg, const tri_ternary_form *f, size_t first, size_t last, const float *scales, int8_t *trits,
+                           uint8_t *tensor, tri_error *err) {
   const linear_source *from = arg;
   uint8_t quads[QUADS], *codes = f->type == TRI_TYPE_I2_S ? tensor + first * f->k / 4 : from->codes;
   uint64_t word = (uint64_t)first * f->k / 16;
@@ -82,15 +82,17 @@ static tri_status put_rows(void *arg, const tri_ternary_form *f, size_t first, s
   }
   if (f->type == TRI_TYPE_I2_S) return TRI_OK;
   tri_i2s_trits(codes, n, trits);
-  tri_ternary_put(f, first, last, trits, tensor);
+  tri_ternary_put(f, first, last, trits, scales, tensor);
   return TRI_OK;
 }
 
-/* Scale: of 2/3 variance a trit, so that sums over k keep the size of their inputs. */
+/* Of 2/3 variance a trit, so that sums over k keep the size of their inputs. */
+static float dummy_scale(size_t k) { return 1 / sqrtf((float)k * 2 / 3); }
+
 static tri_status write_linear(tri_convert_out *c, const tri_convert_tensor *t, uint64_t key, tri_error *err) {
   linear_source from = {key, malloc(TRI_TERNARY_ROWS * (size_t)t->k / 4)};
   if (!from.codes) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s", t->name);
-  tri_status status = tri_convert_sink_linear(&c->sink, t->name, t->form, 1 / sqrtf((float)t->k * 2 / 3), put_rows, &from, err);
+  tri_status status = tri_convert_sink_linear(&c->sink, t->name, t->form, dummy_scale((size_t)t->k), NULL, put_rows, &from, err);
   free(from.codes);
   return status;
 }

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/i2s.h"
-#include "kernels/q6.h"
+#include "engine/matrix.h"
 
 enum { QUANTIZATION_VERSION = 2 };
 
@@ -174,14 +173,10 @@ static tri_status plan_linears(tri_convert_out *c, tri_error *err) {
   return tri_convert_sink_check(o, c->forms, TRI_LINEARS, err);
 }
 
-static bool writable(uint32_t type) {
-  return type == TRI_TYPE_F32 || type == TRI_TYPE_F16 || type == TRI_TYPE_BF16 || type == TRI_TYPE_Q8_0 || type == TRI_TYPE_Q6_K;
-}
-
 tri_status tri_convert_out_plan(tri_convert_out *c, const char *path, tri_error *err) {
   uint32_t wanted[] = {c->options.embedding_type, head_type(c)};
   for (size_t i = 0; i < 2; i++)
-    if (!writable(wanted[i]))
+    if (!tri_matrix_writable(wanted[i]))
       return tri_status_fail(err, TRI_E_INVALID, "%s: %s as type %u; F32, F16, BF16, Q8_0 or Q6_K expected", path,
                              i ? "the head" : "embeddings", wanted[i]);
   tri_status status = plan_linears(c, err);
@@ -230,17 +225,8 @@ tri_status tri_convert_out_begin(tri_convert_out *c, const char *path, const tri
 
 tri_status tri_convert_out_floats(tri_convert_out *c, const tri_convert_tensor *t, const float *x, size_t n,
                                   tri_error *err) {
-  if (t->type == TRI_TYPE_F32) return tri_convert_sink_bytes(&c->sink, t->name, x, n * sizeof *x, err);
-  if (t->type == TRI_TYPE_Q8_0) {
-    tri_q8_to_file(x, n, c->encoded);
-    return tri_convert_sink_bytes(&c->sink, t->name, c->encoded, n / TRI_Q8_BLOCK * (TRI_Q8_BLOCK + 2), err);
-  }
-  if (t->type == TRI_TYPE_Q6_K) {
-    tri_q6_to_file(x, n, c->encoded);
-    return tri_convert_sink_bytes(&c->sink, t->name, c->encoded, n / TRI_Q6_BLOCK * TRI_Q6_FILE_BYTES, err);
-  }
-  c->kernels->from_f32(x, t->type == TRI_TYPE_F16 ? TRI_F16 : TRI_BF16, c->encoded, n);
-  return tri_convert_sink_bytes(&c->sink, t->name, c->encoded, n * 2, err);
+  size_t bytes = tri_matrix_encode(c->kernels, t->type, x, n, c->encoded);
+  return tri_convert_sink_bytes(&c->sink, t->name, c->encoded, bytes, err);
 }
 
 tri_status tri_convert_out_end(tri_convert_out *c, tri_status status, tri_error *err) {

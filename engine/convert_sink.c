@@ -18,14 +18,15 @@ static tri_status check_given(const tri_tiles_given *given, size_t n_given, cons
 }
 
 tri_status tri_convert_sink_check(const tri_convert_options *o, const tri_ternary_form *forms, size_t n, tri_error *err) {
-  if (o->n_tiles && o->linear_type == TRI_TYPE_I2_S) return tri_status_fail(err, TRI_E_INVALID, "tile sizes for I2_S, which has none");
+  if (o->n_tiles && o->linear_type != TRI_TYPE_TL1 && o->linear_type != TRI_TYPE_TL2)
+    return tri_status_fail(err, TRI_E_INVALID, "tile sizes for %s, which has none", tri_type_name(o->linear_type));
   tri_status status = check_given(o->tiles, o->n_tiles, forms, n, err);
   return status == TRI_OK ? check_given(o->in_tiles, o->n_in_tiles, forms, n, err) : status;
 }
 
 void tri_convert_sink_tiles(tri_gguf_writer *w, const tri_ternary_form *forms, size_t n) {
   for (size_t i = 0; i < n; i++)
-    if (forms[i].type != TRI_TYPE_I2_S && !has_shape(forms, i, forms[i].m, forms[i].k))
+    if (forms[i].tiles.bm && !has_shape(forms, i, forms[i].m, forms[i].k))
       tri_tiles_write(w, forms[i].type, forms[i].m, forms[i].k, forms[i].tiles);
 }
 
@@ -37,19 +38,21 @@ tri_status tri_convert_sink_bytes(tri_convert_sink *s, const char *name, const v
   return status;
 }
 
-tri_status tri_convert_sink_linear(tri_convert_sink *s, const char *name, const tri_ternary_form *f, float scale, tri_convert_rows *rows,
-                                   void *arg, tri_error *err) {
+tri_status tri_convert_sink_linear(tri_convert_sink *s, const char *name, const tri_ternary_form *f, float scale, const float *row_scales,
+                                   tri_convert_rows *rows, void *arg, tri_error *err) {
   size_t bytes = tri_ternary_bytes(f);
   int8_t *trits = malloc(TRI_TERNARY_ROWS * f->k);
   uint8_t *tensor = malloc(bytes);
+  float same[TRI_TERNARY_ROWS];
   tri_status status = TRI_OK;
+  for (size_t i = 0; i < TRI_TERNARY_ROWS; i++) same[i] = scale;
   if (!trits || !tensor) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s", name);
   for (size_t first = 0; first < f->m && status == TRI_OK; first += TRI_TERNARY_ROWS) {
     size_t last = f->m - first < TRI_TERNARY_ROWS ? f->m : first + TRI_TERNARY_ROWS;
-    status = rows(arg, f, first, last, trits, tensor, err);
+    status = rows(arg, f, first, last, row_scales ? row_scales + first : same, trits, tensor, err);
   }
   if (status == TRI_OK) {
-    tri_ternary_finish(f, scale, tensor);
+    tri_ternary_finish(f, row_scales ? 1 : scale, tensor);
     status = tri_convert_sink_bytes(s, name, tensor, bytes, err);
   }
   free(trits), free(tensor);

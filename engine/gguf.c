@@ -39,12 +39,16 @@ typedef struct type_info {
   uint32_t type;
   const char *name;
   uint32_t block, block_bytes; /* 0: not in blocks of its own row */
+  uint32_t row_bytes;          /* what a row has besides its blocks */
 } type_info;
 
 static const type_info types[] = {
-    {TRI_TYPE_F32, "F32", 1, 4},   {TRI_TYPE_F16, "F16", 1, 2},   {TRI_TYPE_Q8_0, "Q8_0", 32, 34},
-    {TRI_TYPE_BF16, "BF16", 1, 2}, {TRI_TYPE_I2_S, "I2_S", 0, 0}, {TRI_TYPE_TL1, "TL1", 0, 0},
-    {TRI_TYPE_TL2, "TL2", 0, 0},   {TRI_TYPE_Q6_K, "Q6_K", 256, 210},
+    {TRI_TYPE_F32, "F32", 1, 4, 0},           {TRI_TYPE_F16, "F16", 1, 2, 0},          {TRI_TYPE_BF16, "BF16", 1, 2, 0},
+    {TRI_TYPE_Q8_0, "Q8_0", 32, 34, 0},       {TRI_TYPE_Q6_K, "Q6_K", 256, 210, 0},    {TRI_TYPE_Q5_0, "Q5_0", 32, 22, 0},
+    {TRI_TYPE_Q4_K, "Q4_K", 256, 144, 0},     {TRI_TYPE_Q4_0, "Q4_0", 32, 18, 0},      {TRI_TYPE_IQ4_NL, "IQ4_NL", 32, 18, 0},
+    {TRI_TYPE_I2_S, "I2_S", 0, 0, 0},         {TRI_TYPE_TL1, "TL1", 0, 0, 0},          {TRI_TYPE_TL2, "TL2", 0, 0, 0},
+    {TRI_TYPE_TQ1_0, "TQ1_0", 256, 54, 0},    {TRI_TYPE_TQ2_0, "TQ2_0", 256, 66, 0},   {TRI_TYPE_IQ1_BN, "IQ1_BN", 64, 13, 2},
+    {TRI_TYPE_IQ2_BN, "IQ2_BN", 64, 16, 4},   {TRI_TYPE_IQ2_BN_R4, "IQ2_BN_R4", 64, 16, 4},
 };
 
 static const type_info *find_type(uint32_t type) {
@@ -71,8 +75,11 @@ static bool tl2_bytes(uint64_t n, uint64_t k, uint64_t *bytes) {
 bool tri_type_bytes(uint32_t type, uint64_t n, uint64_t row, uint64_t *bytes) {
   const type_info *t = find_type(type);
   if (!t || row == 0 || n == 0 || n % row) return false;
-  if (t->block)
-    return row % t->block == 0 && !__builtin_mul_overflow(n / t->block, (uint64_t)t->block_bytes, bytes);
+  if (t->block) {
+    uint64_t rows;
+    return row % t->block == 0 && !__builtin_mul_overflow(n / t->block, (uint64_t)t->block_bytes, bytes) &&
+           !__builtin_mul_overflow(n / row, (uint64_t)t->row_bytes, &rows) && !__builtin_add_overflow(*bytes, rows, bytes);
+  }
   if (type == TRI_TYPE_TL2) return tl2_bytes(n, row, bytes);
   if (n % (type == TRI_TYPE_I2_S ? 128 : 4)) return false;
   *bytes = n / 4 + 32;

@@ -13,12 +13,21 @@
 typedef enum tri_type {
   TRI_TYPE_F32 = 0,
   TRI_TYPE_F16 = 1,
+  TRI_TYPE_Q4_0 = 2, /* engine/matrix.h, like the others without a remark */
+  TRI_TYPE_Q5_0 = 6,
   TRI_TYPE_Q8_0 = 8,
+  TRI_TYPE_Q4_K = 12,
   TRI_TYPE_Q6_K = 14, /* kernels/q6.h */
+  TRI_TYPE_IQ4_NL = 20,
   TRI_TYPE_BF16 = 30,
+  TRI_TYPE_TQ1_0 = 34, /* llama.cpp: ternary with a scale for each 256 weights (engine/layouts.h) */
+  TRI_TYPE_TQ2_0 = 35,
   TRI_TYPE_I2_S = 36, /* bitnet.cpp: 2 bits a weight, one f32 scale per tensor (kernels/i2s.h) */
   TRI_TYPE_TL1 = 38,  /* bitnet.cpp: two weights in 4 bits, in tiles whose sizes stand elsewhere (kernels/tl1.h) */
   TRI_TYPE_TL2 = 39,  /* bitnet.cpp: three weights in 5 bits, likewise (kernels/tl2.h); llama.cpp's MXFP4 has this number too */
+  TRI_TYPE_IQ1_BN = 134, /* ik_llama.cpp: ternary with a scale for each row (engine/layouts.h) */
+  TRI_TYPE_IQ2_BN = 135,
+  TRI_TYPE_IQ2_BN_R4 = 335,
 } tri_type;
 
 const char *tri_type_name(uint32_t type); /* "I2_S"; "unknown" for one that we don't know */

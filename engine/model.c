@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/matrix.h"
 #include "engine/show.h"
 
 struct tri_model {
@@ -20,24 +21,29 @@ struct tri_model {
 
 /* --- tensors --- */
 
-static const uint32_t ternary_types[] = {TRI_TYPE_I2_S, TRI_TYPE_TL1, TRI_TYPE_TL2};
-static const uint32_t norm_types[] = {TRI_TYPE_F32};
-static const uint32_t matrix_types[] = {TRI_TYPE_F16, TRI_TYPE_BF16, TRI_TYPE_F32, TRI_TYPE_Q8_0, TRI_TYPE_Q6_K};
-#define TYPES(a) a, sizeof(a) / sizeof *(a)
+/* What a tensor may be, and its name in messages. */
+typedef struct kind {
+  bool (*fits)(uint32_t type);
+  const char *names;
+} kind;
 
-static tri_status need_tensor(const tri_model *m, const char *name, size_t rows, size_t cols, const uint32_t *types, size_t n_types,
-                              const tri_gguf_tensor **out, tri_error *err) {
+static bool is_f32(uint32_t type) { return type == TRI_TYPE_F32; }
+static const kind linears = {tri_ternary_may_be,
+                             "I2_S, TL1, TL2, TQ1_0, TQ2_0, IQ1_BN, IQ2_BN, IQ2_BN_R4, and F32, F16, BF16 and Q8_0 of ternary values"};
+static const kind vectors = {is_f32, "F32"};
+static const kind matrices = {tri_matrix_is, tri_matrix_names};
+
+static tri_status need_tensor(const tri_model *m, const char *name, size_t rows, size_t cols, kind what, const tri_gguf_tensor **out,
+                              tri_error *err) {
   const char *path = tri_gguf_path(m->gguf);
   const tri_gguf_tensor *t = tri_gguf_find(m->gguf, name);
   if (!t) return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s is missing", path, name);
   if (t->n_dims > 2 || t->dims[0] != cols || t->dims[1] != rows)
     return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s is [%llu, %llu], not [%zu, %zu]", path, name, (unsigned long long)t->dims[1],
                            (unsigned long long)t->dims[0], rows, cols);
-  for (size_t i = 0; i < n_types; i++)
-    if (t->type == types[i]) return *out = t, TRI_OK;
+  if (what.fits(t->type)) return *out = t, TRI_OK;
   return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s has type %s (%u); %s can be read here", path, name, tri_type_name(t->type),
-                         t->type,
-                         types == ternary_types ? "I2_S, TL1 and TL2" : types == norm_types ? "F32" : "F32, F16, BF16, Q8_0 and Q6_K");
+                         t->type, what.names);
 }
 
 static bool is_sub(int norm) { return norm == TRI_NORM_ATTN_SUB || norm == TRI_NORM_FFN_SUB; }
@@ -51,7 +57,7 @@ static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
     tri_shape_linear(s, (tri_linear)i, &rows, &cols);
     snprintf(name, sizeof name, "blk.%d.%s.weight", layer, tri_linear_name((tri_linear)i));
     const tri_gguf_tensor *t = NULL;
-    status = need_tensor(m, name, rows, cols, TYPES(ternary_types), &t, err);
+    status = need_tensor(m, name, rows, cols, linears, &t, err);
     if (status == TRI_OK) status = tri_ternary_open(&m->layers[layer].linear[i], m->gguf, t, NULL, 0, err);
   }
   for (int i = 0; i < TRI_LINEARS && status == TRI_OK; i++) {
@@ -59,12 +65,12 @@ static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
     tri_shape_linear(s, (tri_linear)i, &rows, &cols);
     snprintf(name, sizeof name, "blk.%d.%s.bias", layer, tri_linear_name((tri_linear)i));
     if (!tri_gguf_find(m->gguf, name)) continue;
-    status = need_tensor(m, name, 1, rows, TYPES(norm_types), &m->layers[layer].bias[i], err);
+    status = need_tensor(m, name, 1, rows, vectors, &m->layers[layer].bias[i], err);
   }
   for (int i = 0; i < TRI_NORMS && status == TRI_OK; i++) {
     if (is_sub(i) && !s->sub_norms) continue;
     snprintf(name, sizeof name, "blk.%d.%s.weight", layer, tri_norm_name((tri_norm)i));
-    status = need_tensor(m, name, 1, tri_shape_norm(s, (tri_norm)i), TYPES(norm_types), &m->layers[layer].norm[i], err);
+    status = need_tensor(m, name, 1, tri_shape_norm(s, (tri_norm)i), vectors, &m->layers[layer].norm[i], err);
   }
   return status;
 }
@@ -79,7 +85,7 @@ static bool is_listed(const char *const *names, size_t n, const char *name) {
  * stands in the linear's last bytes too. */
 static bool is_known(const tri_shape *s, const char *name) {
   static const char *const outer[] = {"token_embd.weight", "output.weight", "output_norm.weight", "rope_freqs.weight"};
-  static const char *const ends[] = {"weight", "bias", "weight_scale"};
+  static const char *const ends[] = {"weight", "bias", "scale", "weight_scale"};
   char part[80];
   int layer, used = 0;
   bool known = false;
@@ -111,7 +117,7 @@ static tri_status find_rope_factors(tri_model *m, tri_error *err) {
   static const char name[] = "rope_freqs.weight";
   size_t pairs = (size_t)m->shape.hd / 2;
   if (!tri_gguf_find(m->gguf, name)) return TRI_OK;
-  tri_status status = need_tensor(m, name, 1, pairs, TYPES(norm_types), &m->rope_factors, err);
+  tri_status status = need_tensor(m, name, 1, pairs, vectors, &m->rope_factors, err);
   for (size_t i = 0; i < pairs && status == TRI_OK; i++) {
     float factor = ((const float *)(const void *)m->rope_factors->data)[i];
     if (!(factor > 0) || !isfinite(factor))
@@ -127,11 +133,11 @@ static tri_status find_tensors(tri_model *m, tri_error *err) {
     return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor token_embd.weight is missing or has no rows", tri_gguf_path(m->gguf));
   s->vocab = (int32_t)e->dims[1];
   size_t vocab = (size_t)s->vocab, d = (size_t)s->d;
-  tri_status status = need_tensor(m, "token_embd.weight", vocab, d, TYPES(matrix_types), &m->embedding, err);
+  tri_status status = need_tensor(m, "token_embd.weight", vocab, d, matrices, &m->embedding, err);
   s->tied = !tri_gguf_find(m->gguf, "output.weight");
   m->head = m->embedding;
-  if (status == TRI_OK && !s->tied) status = need_tensor(m, "output.weight", vocab, d, TYPES(matrix_types), &m->head, err);
-  if (status == TRI_OK) status = need_tensor(m, "output_norm.weight", 1, d, TYPES(norm_types), &m->head_norm, err);
+  if (status == TRI_OK && !s->tied) status = need_tensor(m, "output.weight", vocab, d, matrices, &m->head, err);
+  if (status == TRI_OK) status = need_tensor(m, "output_norm.weight", 1, d, vectors, &m->head_norm, err);
   if (status == TRI_OK) status = find_rope_factors(m, err);
   if (status == TRI_OK && !(m->layers = calloc((size_t)s->n_layers, sizeof *m->layers)))
     status = tri_status_fail(err, TRI_E_NOMEM, "out of memory");
@@ -203,7 +209,7 @@ void tri_model_id(const tri_model *m, uint8_t id[TRI_MODEL_ID_BYTES]) {
 
 size_t tri_model_head_bytes(const tri_model *m) {
   size_t vocab = tri_round_up((size_t)m->shape.vocab, TRI_BLOCK_ROWS), d = (size_t)m->shape.d;
+  if (tri_matrix_is_float(m->head->type)) return m->head->bytes;
   if (m->head->type == TRI_TYPE_Q6_K) return tri_q6_bytes(vocab, d);
-  if (m->head->type == TRI_TYPE_Q8_0) return vocab * d + vocab * d / TRI_Q8_BLOCK * sizeof(float);
-  return m->head->bytes;
+  return vocab * d + vocab * d / TRI_Q8_BLOCK * sizeof(float);
 }

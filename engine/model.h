@@ -26,7 +26,7 @@ const tri_shape *tri_model_shape(const tri_model *m);
 const tri_tokenizer *tri_model_tokenizer(const tri_model *m); /* NULL if there is none */
 TRI_MUST_CHECK tri_status tri_model_need_tokenizer(const tri_model *m, const tri_tokenizer **out, tri_error *err);
 const tri_layer_tensors *tri_model_layer(const tri_model *m, int layer);
-const tri_gguf_tensor *tri_model_embedding(const tri_model *m); /* F32, F16, BF16, Q8_0 or Q6_K [vocab, d] */
+const tri_gguf_tensor *tri_model_embedding(const tri_model *m); /* [vocab, d], of a type of matrix.h */
 const tri_gguf_tensor *tri_model_head(const tri_model *m);      /* the embedding when tied */
 const tri_gguf_tensor *tri_model_head_norm(const tri_model *m); /* F32 [d] */
 /* The angle by which pair `pair` of a head's values, 0 <= pair < hd/2, turns from one position to the next: theta^(-2 pair/hd)
@@ -38,7 +38,8 @@ float tri_model_rope_step(const tri_model *m, int pair);
 enum { TRI_MODEL_ID_BYTES = 32 };
 void tri_model_id(const tri_model *m, uint8_t id[TRI_MODEL_ID_BYTES]);
 
-/* Bytes of the head's matrix at run time (read in place from the file's mapping when it is of a float type). The embedding costs
+/* Bytes of the head's matrix at run time: read in place from the file's mapping when it is of a float type, repacked when it is Q6_K or
+ * Q8_0, and made Q8_0 of any other type. The embedding costs
  * only the rows in use. */
 size_t tri_model_head_bytes(const tri_model *m);
 

@@ -46,7 +46,7 @@ static void pack_trits_fn(void *arg, int thread, int threads) {
   tri_pool_split((out->m + TRI_TERNARY_ROWS - 1) / TRI_TERNARY_ROWS, thread, threads, &first, &last);
   for (size_t group = first; group < last; group++) {
     size_t row = group * TRI_TERNARY_ROWS, end = row + TRI_TERNARY_ROWS < out->m ? row + TRI_TERNARY_ROWS : out->m;
-    if (!tri_ternary_rows(job->from, row, end, trits)) atomic_store(&job->bad, true);
+    if (!tri_ternary_rows(job->from, row, end, trits, out->scales ? out->scales + row : NULL)) atomic_store(&job->bad, true);
     else pack_rows(out, row, end, trits);
   }
 }
@@ -55,11 +55,12 @@ static tri_status pack_linear(tri_stage *s, const tri_ternary *from, tri_packed 
   const tri_gguf_tensor *t = from->tensor;
   tri_form form = tri_tune_form(s->spec.tune, from->form.m, from->form.k);
   size_t bytes = tri_form_bytes(form, from->form.m, from->form.k);
-  bool direct = from->form.type == TRI_TYPE_I2_S && form == TRI_FORM_I2S;
-  *out = (tri_packed){.m = from->form.m, .k = from->form.k, .form = form, .scale = from->scale, .w = tri_mem_get(bytes)};
+  bool rows = from->by_rows, direct = from->form.type == TRI_TYPE_I2_S && form == TRI_FORM_I2S && !rows;
+  *out = (tri_packed){.m = from->form.m, .k = from->form.k, .form = form, .scale = rows ? 1 : from->scale, .w = tri_mem_get(bytes)};
+  if (rows) out->scales = malloc(out->m * sizeof *out->scales);
   tri_mem trits = tri_mem_get(direct ? 0 : (size_t)tri_pool_threads(s->pool) * TRI_TERNARY_ROWS * out->k);
   pack_job job = {.from = from, .out = out, .trits = trits.data};
-  if (!out->w.data || (!direct && !trits.data))
+  if (!out->w.data || (!direct && !trits.data) || (rows && !out->scales))
     return tri_mem_free(&trits), tri_status_fail(err, TRI_E_NOMEM, "out of memory for tensor %s (%s)", TRI_SHOW(t->name), TRI_UNITS(bytes));
   tri_pool_run(s->pool, direct ? pack_codes_fn : pack_trits_fn, &job);
   tri_mem_free(&trits);
@@ -151,7 +152,7 @@ void tri_stage_close(tri_stage **stage) {
   tri_stage *s = *stage;
   if (!s) return;
   for (int i = 0; s->layers && i < s->spec.last - s->spec.first; i++)
-    for (int j = 0; j < TRI_LINEARS; j++) tri_mem_free(&s->layers[i].linear[j].w);
+    for (int j = 0; j < TRI_LINEARS; j++) tri_mem_free(&s->layers[i].linear[j].w), free(s->layers[i].linear[j].scales);
   for (int i = 0; i < TRI_BUFFERS; i++) tri_mem_free(&s->buffers[i]);
   free(s->layers);
   tri_head_close(s);

@@ -12,7 +12,8 @@ typedef struct tri_packed {
   tri_mem w; /* in `form` (kernels/form.h) */
   tri_form form;
   size_t m, k;
-  float scale;
+  float scale;       /* of all rows; 1 where each has its own */
+  float *scales;     /* [m], or NULL */
   const float *bias; /* [m] in the model's mapping, or NULL */
 } tri_packed;
 

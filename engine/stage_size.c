@@ -34,14 +34,16 @@ size_t tri_stage_kv_bytes(const tri_shape *shape, int32_t slots, int32_t context
   return tri_kv_bytes(1, slots, context, tri_stage_kv_shape(shape, kv_type));
 }
 
-/* One layer's norms and biases, which are read in place. */
+/* One layer's norms and biases, which are read in place, and scales of rows. */
 static size_t vector_bytes(const tri_model *m, int layer) {
   const tri_layer_tensors *t = tri_model_layer(m, layer);
   size_t total = 0;
   for (int i = 0; i < TRI_NORMS; i++)
     if (t->norm[i]) total += t->norm[i]->bytes;
-  for (int i = 0; i < TRI_LINEARS; i++)
+  for (int i = 0; i < TRI_LINEARS; i++) {
     if (t->bias[i]) total += t->bias[i]->bytes;
+    if (t->linear[i].by_rows) total += t->linear[i].form.m * sizeof(float);
+  }
   return total;
 }
 
