@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Both ends of the model: the embedding's rows and the vocabulary matrix. */
+#include "engine/matrix.h"
 #include "engine/stage_impl.h"
 
 #include <stdlib.h>
@@ -7,11 +8,24 @@
 #include "kernels/i2s.h"
 #include "kernels/q6.h"
 
-static tri_ftype float_type(uint32_t type) { return type == TRI_TYPE_F16 ? TRI_F16 : type == TRI_TYPE_BF16 ? TRI_BF16 : TRI_F32; }
+bool tri_head_is_packed(const tri_model *m) { return !tri_matrix_is_float(tri_model_head(m)->type); }
 
-bool tri_head_is_packed(const tri_model *m) {
-  uint32_t type = tri_model_head(m)->type;
-  return type == TRI_TYPE_Q8_0 || type == TRI_TYPE_Q6_K;
+/* Row block `block` of a head in a type without kernels of its own: made Q8_0, whose rounding is small beside theirs. */
+static void pack_as_q8(tri_stage *s, const tri_gguf_tensor *t, size_t block) {
+  enum { CHUNK = 256 }; /* columns; whole blocks of any type */
+  float x[CHUNK];
+  uint8_t q8[TRI_BLOCK_ROWS * CHUNK / TRI_Q8_BLOCK * (2 + TRI_Q8_BLOCK)];
+  size_t d = (size_t)s->shape.d, row0 = block * TRI_BLOCK_ROWS, left = (size_t)s->shape.vocab - row0, row_bytes = t->bytes / t->dims[1];
+  size_t rows = left < TRI_BLOCK_ROWS ? left : TRI_BLOCK_ROWS;
+  for (size_t col = 0; col < d; col += CHUNK) {
+    size_t n = d - col < CHUNK ? d - col : CHUNK, group = (block * d + col) / TRI_Q8_BLOCK;
+    for (size_t r = 0; r < rows; r++) {
+      tri_matrix_floats(s->k, t->type, t->data + (row0 + r) * row_bytes + row_bytes * col / d, n, x);
+      tri_matrix_encode(s->k, TRI_TYPE_Q8_0, x, n, q8 + r * (n / TRI_Q8_BLOCK) * (2 + TRI_Q8_BLOCK));
+    }
+    tri_q8_from_file(q8, rows, n, (int8_t *)s->head_q.data + group * TRI_BLOCK_ROWS * TRI_Q8_BLOCK,
+                     (float *)s->head_d.data + group * TRI_BLOCK_ROWS, 0, 1);
+  }
 }
 
 /* In pieces, each of which leaves the file's mapping as soon as it is packed: the head is never resident twice. */
@@ -24,7 +38,9 @@ static void pack_fn(void *arg, int thread, int threads) {
   for (size_t b = first; b < last; b += PIECE) {
     size_t end = b + PIECE < last ? b + PIECE : last, rows = end * TRI_BLOCK_ROWS < vocab ? end * TRI_BLOCK_ROWS : vocab;
     if (t->type == TRI_TYPE_Q6_K) tri_q6_from_file(t->data, vocab, d, s->head_q.data, b, end);
-    else tri_q8_from_file(t->data, vocab, d, s->head_q.data, s->head_d.data, b, end);
+    else if (t->type == TRI_TYPE_Q8_0) tri_q8_from_file(t->data, vocab, d, s->head_q.data, s->head_d.data, b, end);
+    else
+      for (size_t block = b; block < end; block++) pack_as_q8(s, t, block);
     tri_file_map_drop(t->data + b * TRI_BLOCK_ROWS * row, (rows - b * TRI_BLOCK_ROWS) * row);
   }
 }
@@ -55,23 +71,7 @@ void tri_head_close(tri_stage *s) {
 void tri_head_embed(const tri_stage *s, int32_t token, float *x) {
   const tri_gguf_tensor *t = tri_model_embedding(s->model);
   size_t d = (size_t)s->shape.d;
-  if (t->type == TRI_TYPE_Q6_K) {
-    tri_q6_values(t->data + (size_t)token * (d / TRI_Q6_BLOCK) * TRI_Q6_FILE_BYTES, d / TRI_Q6_BLOCK, x);
-    return;
-  }
-  if (t->type != TRI_TYPE_Q8_0) {
-    tri_ftype type = float_type(t->type);
-    s->k->to_f32(t->data + (size_t)token * tri_ftype_bytes(type, d), type, x, d);
-    return;
-  }
-  enum { BLOCK_BYTES = 2 + TRI_Q8_BLOCK };
-  const uint8_t *block = t->data + (size_t)token * (d / TRI_Q8_BLOCK) * BLOCK_BYTES;
-  for (size_t b = 0; b < d / TRI_Q8_BLOCK; b++, block += BLOCK_BYTES) {
-    uint16_t half;
-    memcpy(&half, block, 2);
-    float scale = tri_f16_to_f32(half);
-    for (size_t i = 0; i < TRI_Q8_BLOCK; i++) x[b * TRI_Q8_BLOCK + i] = (float)(int8_t)block[2 + i] * scale;
-  }
+  tri_matrix_floats(s->k, t->type, t->data + (size_t)token * (t->bytes / t->dims[1]), d, x);
 }
 
 typedef struct head_step {
@@ -89,7 +89,7 @@ static void float_fn(void *arg, int thread, int threads) {
   tri_stage *s = st->s;
   const tri_gguf_tensor *t = tri_model_head(s->model);
   size_t vocab = (size_t)s->shape.vocab, d = (size_t)s->shape.d, first, last;
-  tri_ftype type = float_type(t->type);
+  tri_ftype type = tri_matrix_float_type(t->type);
   tri_pool_split(vocab, thread, threads, &first, &last);
   for (size_t b = first; b < last; b += FLOAT_TILE_ROWS) {
     size_t rows = last - b < FLOAT_TILE_ROWS ? last - b : FLOAT_TILE_ROWS;
