@@ -3,17 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli.h"
-#include "engine/ternary.h"
+#include "engine/check.h"
 
 static bool as_json, only_meta, check;
 static const tri_arg args[] = {
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
     {"no-tensors", 0, TRI_ARG_FLAG, &only_meta, NULL, "Leave the tensor table out.", 0, 0},
-    {"check", 0, TRI_ARG_FLAG, &check, NULL, "Read every ternary weight; show layouts, scales and shares of zeros, or what is damaged.", 0,
-     0},
+    {"check", 0, TRI_ARG_FLAG, &check, NULL,
+     "Read every weight; show layouts, scales, shares of zeros and a hash of each part, or what is damaged.", 0, 0},
 };
 static const tri_args_spec spec = {"trireme inspect", "Show a model file's metadata, tensors and sizes.", "FILE [options]",
-                                   "  trireme inspect models/story-bitnet.gguf\n  trireme inspect --json model.gguf | jq .metadata\n", args,
+                                   "  trireme inspect models/story-bitnet.gguf\n  trireme inspect --check --no-tensors model.gguf\n"
+                                   "  trireme inspect --json model.gguf | jq .metadata\n", args,
                                    sizeof args / sizeof *args};
 
 enum { SHOWN_ELEMENTS = 3 };
@@ -89,33 +90,44 @@ static json_t *describe(const tri_gguf *g) {
                    "tensors", tensors);
 }
 
-/* Reads all of a ternary tensor and adds what it is like to its entry of the document. */
-static tri_status check_ternary(const tri_gguf *g, const tri_gguf_tensor *t, json_t *entry, tri_error *err) {
-  tri_ternary x;
-  tri_status status = tri_ternary_open(&x, g, t, NULL, 0, err);
-  if (status != TRI_OK) return status;
-  size_t m = x.form.m, k = x.form.k, zeros = 0;
-  int8_t *trits = malloc(TRI_TERNARY_ROWS * k);
-  if (!trits) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  for (size_t first = 0; first < m && status == TRI_OK; first += TRI_TERNARY_ROWS) {
-    size_t last = m - first < TRI_TERNARY_ROWS ? m : first + TRI_TERNARY_ROWS;
-    if (!tri_ternary_rows(&x, first, last, trits, NULL)) status = tri_ternary_damaged(&x, err);
-    for (size_t i = 0; i < (last - first) * k && status == TRI_OK; i++) zeros += trits[i] == 0;
-  }
-  free(trits);
-  char layout[64];
-  json_object_set_new(entry, "layout", json_string(tri_ternary_describe(&x.form, layout)));
-  json_object_set_new(entry, "scale", json_real((double)x.scale));
-  json_object_set_new(entry, "zeros", json_real((double)zeros / (double)m / (double)k));
-  return status;
+static json_t *hash_of(const tri_check_part *p) {
+  char hex[2 * TRI_CHECK_HASH_BYTES + 1];
+  for (size_t i = 0; i < TRI_CHECK_HASH_BYTES; i++) snprintf(hex + 2 * i, 3, "%02x", p->hash[i]);
+  return json_pack("{s:s, s:I, s:s}", "part", p->name, "bytes", (json_int_t)p->bytes, "blake2b", hex);
 }
 
+static tri_status add_parts(const tri_gguf *g, json_t *doc, tri_error *err) {
+  tri_check_part *parts;
+  size_t n;
+  json_t *list = json_array();
+  tri_status status = tri_check_parts(g, &parts, &n, err);
+  if (status != TRI_OK) return json_decref(list), status;
+  for (size_t i = 0; i < n; i++) json_array_append_new(list, hash_of(&parts[i]));
+  json_object_set_new(doc, "parts", list);
+  free(parts);
+  return TRI_OK;
+}
+
+/* Reads everything, and adds what it is like to the document. */
 static tri_status check_all(const tri_gguf *g, json_t *doc, tri_error *err) {
   tri_status status = TRI_OK;
+  uint64_t done = 0;
+  tri_progress progress = tri_progress_begin("checking");
   for (size_t i = 0; i < tri_gguf_tensor_count(g) && status == TRI_OK; i++) {
     const tri_gguf_tensor *t = tri_gguf_tensor_at(g, i);
-    if (tri_ternary_is(t->type)) status = check_ternary(g, t, json_array_get(json_object_get(doc, "tensors"), i), err);
+    json_t *entry = json_array_get(json_object_get(doc, "tensors"), i);
+    tri_check_tensor c;
+    char layout[64];
+    status = tri_check_read(g, t, &c, err);
+    tri_progress_update(&progress, done += t->bytes, tri_gguf_file_bytes(g));
+    if (status != TRI_OK || !c.ternary) continue;
+    json_object_set_new(entry, "layout", json_string(tri_ternary_describe(&c.form, layout)));
+    json_object_set_new(entry, "scale", json_real((double)c.least));
+    if (c.most > c.least) json_object_set_new(entry, "scale_max", json_real((double)c.most));
+    json_object_set_new(entry, "zeros", json_real(c.zeros));
   }
+  if (status == TRI_OK) status = add_parts(g, doc, err);
+  tri_progress_end(&progress);
   return status;
 }
 
@@ -124,11 +136,20 @@ static void print_tensor(const tri_gguf_tensor *t, const json_t *entry) {
   for (int d = t->n_dims - 1, n = 0; d >= 0; d--)
     n += snprintf(shape + n, sizeof shape - (size_t)n, d ? "%llu x " : "%llu", (unsigned long long)t->dims[d]);
   printf("%-40.*s %-8s %-20s %12zu", (int)t->name.len, t->name.data, tri_type_name(t->type), shape, t->bytes);
-  const json_t *layout = json_object_get(entry, "layout");
-  if (layout)
-    printf("  %s, scale %.6g, %.1f %% zeros", json_string_value(layout), json_real_value(json_object_get(entry, "scale")),
-           100 * json_real_value(json_object_get(entry, "zeros")));
+  const json_t *layout = json_object_get(entry, "layout"), *most = json_object_get(entry, "scale_max");
+  if (layout) printf("  %s, scale %.6g", json_string_value(layout), json_real_value(json_object_get(entry, "scale")));
+  if (most) printf(" to %.6g", json_real_value(most));
+  if (layout) printf(", %.1f %% zeros", 100 * json_real_value(json_object_get(entry, "zeros")));
   putchar('\n');
+}
+
+static void print_parts(const json_t *parts) {
+  size_t i;
+  json_t *p;
+  if (parts) printf("\n%-12s %14s  %s\n", "part", "bytes", "BLAKE2b-256");
+  json_array_foreach(parts, i, p)
+    printf("%-12s %14lld  %s\n", json_string_value(json_object_get(p, "part")), json_integer_value(json_object_get(p, "bytes")),
+           json_string_value(json_object_get(p, "blake2b")));
 }
 
 static void print_text(const tri_gguf *g, json_t *doc) {
@@ -142,6 +163,7 @@ static void print_text(const tri_gguf *g, json_t *doc) {
     else printf("%-44s %.200s\n", key, text ? text : "?");
     free(text);
   }
+  print_parts(json_object_get(doc, "parts"));
   if (only_meta) return;
   printf("\n%-40s %-8s %-20s %s\n", "tensor", "type", "shape", "bytes");
   for (size_t i = 0; i < tri_gguf_tensor_count(g); i++)
