@@ -322,7 +322,8 @@ static void types_have_their_sizes(void **state) {
   assert_false(tri_type_bytes(TRI_TYPE_Q8_0, 64, 16, &b));
   assert_false(tri_type_bytes(TRI_TYPE_F32, UINT64_MAX / 2, 1, &b));
   assert_false(tri_type_bytes(TRI_TYPE_F32, 0, 0, &b));
-  assert_false(tri_type_bytes(2, 64, 32, &b));
+  assert_true(tri_type_bytes(TRI_TYPE_Q4_0, 64, 32, &b) && b == 36);
+  assert_false(tri_type_bytes(9, 64, 32, &b));
 }
 
 static void bitnet_cpp_files_open(void **state) {
