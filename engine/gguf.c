@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine/gguf.h"
+#include "engine/gguf_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,18 +19,6 @@ enum {
   MIN_KV_BYTES = 8 + 1 + 4 + 1,
   MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8,
   MIN_STRING_BYTES = 8,
-};
-
-struct tri_gguf {
-  tri_file_map map; /* {0} when the bytes are the caller's */
-  const uint8_t *data;
-  size_t len;
-  char *path;
-  size_t base; /* where tensor data starts */
-  size_t n_kvs, n_tensors;
-  tri_gguf_kv *kvs;
-  tri_gguf_tensor *tensors;
-  const tri_str **kv_index, **tensor_index; /* by name; each points at the first member of its record */
 };
 
 /* --- types --- */
@@ -282,6 +270,11 @@ static const void *find_in(const tri_str **index, size_t n, const char *name) {
   return hit ? *hit : NULL;
 }
 
+tri_status tri_gguf_index_tensors(tri_gguf *g, tri_error *err) {
+  free((void *)g->tensor_index), g->tensor_index = NULL;
+  return make_index(g, &g->tensor_index, g->tensors, g->n_tensors, sizeof *g->tensors, "tensor", err);
+}
+
 /* --- opening --- */
 
 static tri_status read_counts(tri_gguf *g, tri_cursor *c, tri_error *err) {
@@ -346,8 +339,7 @@ static tri_status parse(tri_gguf *g, tri_error *err) {
   if (status == TRI_OK) status = make_index(g, &g->kv_index, g->kvs, g->n_kvs, sizeof *g->kvs, "key", err);
   if (status == TRI_OK) status = read_alignment(g, &alignment, err);
   if (status == TRI_OK) status = read_tensors(g, &c, alignment, err);
-  if (status == TRI_OK)
-    status = make_index(g, &g->tensor_index, g->tensors, g->n_tensors, sizeof *g->tensors, "tensor", err);
+  if (status == TRI_OK) status = tri_gguf_index_tensors(g, err);
   return status;
 }
 
@@ -363,7 +355,7 @@ tri_status tri_gguf_open_memory(tri_gguf **out, const void *data, size_t len, co
   return TRI_OK;
 }
 
-tri_status tri_gguf_open(tri_gguf **out, const char *path, tri_error *err) {
+tri_status tri_gguf_open_one(tri_gguf **out, const char *path, tri_error *err) {
   tri_file_map map = {0};
   tri_status status = tri_file_map_open(&map, path, err);
   if (status != TRI_OK) return status;
@@ -375,6 +367,8 @@ tri_status tri_gguf_open(tri_gguf **out, const char *path, tri_error *err) {
 
 void tri_gguf_close(tri_gguf **g) {
   if (!*g) return;
+  for (size_t i = 0; i < (*g)->n_more; i++) tri_gguf_close(&(*g)->more[i]);
+  free((*g)->more);
   tri_file_map_close(&(*g)->map);
   free((*g)->path), free((*g)->kvs), free((*g)->tensors);
   free((void *)(*g)->kv_index), free((void *)(*g)->tensor_index);
@@ -385,8 +379,16 @@ void tri_gguf_close(tri_gguf **g) {
 /* --- access --- */
 
 const char *tri_gguf_path(const tri_gguf *g) { return g->path; }
-uint64_t tri_gguf_file_bytes(const tri_gguf *g) { return g->len; }
-tri_str tri_gguf_header(const tri_gguf *g) { return (tri_str){(const char *)g->data, g->base}; }
+uint64_t tri_gguf_file_bytes(const tri_gguf *g) {
+  uint64_t bytes = g->len;
+  for (size_t i = 0; i < g->n_more; i++) bytes += g->more[i]->len;
+  return bytes;
+}
+size_t tri_gguf_part_count(const tri_gguf *g) { return 1 + g->n_more; }
+tri_str tri_gguf_header(const tri_gguf *g, size_t part) {
+  const tri_gguf *p = part ? g->more[part - 1] : g;
+  return (tri_str){(const char *)p->data, p->base};
+}
 size_t tri_gguf_tensor_count(const tri_gguf *g) { return g->n_tensors; }
 const tri_gguf_tensor *tri_gguf_tensor_at(const tri_gguf *g, size_t i) {
   return i < g->n_tensors ? &g->tensors[i] : NULL;

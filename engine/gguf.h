@@ -73,19 +73,23 @@ typedef struct tri_gguf_tensor {
 
 typedef struct tri_gguf tri_gguf;
 
-/* Open and check a file: magic, version, every count, length, offset and alignment against the file's size. A tensor
- * of an unknown type is kept (bytes = 0) so that it can be listed; using it is the caller's error to report.
- * Messages name the file, the field and what was expected. */
+/* Open and check a file, or all parts of a split one by the path of the first, NAME-00001-of-0000N.gguf: magic, version, every count,
+ * length, offset and alignment against the file's size. A tensor of an unknown type is kept (bytes = 0) so that it can be listed; using it
+ * is the caller's error to report. Messages name the file, the field and what was expected. */
 TRI_MUST_CHECK tri_status tri_gguf_open(tri_gguf **out, const char *path, tri_error *err);
 /* The same over bytes in memory, 8-byte aligned, which must outlive the object (tests and fuzzing). `name` stands in
  * messages. */
 TRI_MUST_CHECK tri_status tri_gguf_open_memory(tri_gguf **out, const void *data, size_t len, const char *name, tri_error *err);
+/* Make one of the parts of a split file (split.no and split.count say which is which): `first` gets the others' tensors and owns
+ * them. On failure all are closed. */
+TRI_MUST_CHECK tri_status tri_gguf_join(tri_gguf **first, tri_gguf **more, size_t n_more, tri_error *err);
 void tri_gguf_close(tri_gguf **g);
 
 const char *tri_gguf_path(const tri_gguf *g);
-uint64_t tri_gguf_file_bytes(const tri_gguf *g);
-/* The bytes before the first tensor's data: metadata and tensor table. */
-tri_str tri_gguf_header(const tri_gguf *g);
+uint64_t tri_gguf_file_bytes(const tri_gguf *g);  /* of all parts */
+size_t tri_gguf_part_count(const tri_gguf *g);    /* 1 where the file isn't split */
+/* The bytes before the first tensor's data of a part, from 0: metadata and tensor table. */
+tri_str tri_gguf_header(const tri_gguf *g, size_t part);
 size_t tri_gguf_tensor_count(const tri_gguf *g);
 const tri_gguf_tensor *tri_gguf_tensor_at(const tri_gguf *g, size_t i); /* in file order; NULL past the end */
 const tri_gguf_tensor *tri_gguf_find(const tri_gguf *g, const char *name); /* NULL if absent; O(log n) */

@@ -198,11 +198,13 @@ tri_status tri_model_need_tokenizer(const tri_model *m, const tri_tokenizer **ou
 }
 
 void tri_model_id(const tri_model *m, uint8_t id[TRI_MODEL_ID_BYTES]) {
-  tri_str header = tri_gguf_header(m->gguf);
   uint64_t bytes = tri_gguf_file_bytes(m->gguf);
   crypto_generichash_state state;
   crypto_generichash_init(&state, NULL, 0, TRI_MODEL_ID_BYTES);
-  crypto_generichash_update(&state, (const uint8_t *)header.data, header.len);
+  for (size_t i = 0; i < tri_gguf_part_count(m->gguf); i++) {
+    tri_str header = tri_gguf_header(m->gguf, i);
+    crypto_generichash_update(&state, (const uint8_t *)header.data, header.len);
+  }
   crypto_generichash_update(&state, (const uint8_t *)&bytes, sizeof bytes);
   crypto_generichash_final(&state, id, TRI_MODEL_ID_BYTES);
 }

@@ -74,7 +74,7 @@ static void poke(const char *tensor, size_t at, const void *bytes, size_t n) {
   tri_gguf *g;
   assert_ok(tri_gguf_open(&g, path, &err), err);
   const tri_gguf_tensor *t = tri_gguf_find(g, tensor);
-  long place = (long)(t->data - (const uint8_t *)tri_gguf_header(g).data + (ptrdiff_t)at);
+  long place = (long)(t->data - (const uint8_t *)tri_gguf_header(g, 0).data + (ptrdiff_t)at);
   tri_gguf_close(&g);
   FILE *f = fopen(path, "r+b");
   assert_true(f && fseek(f, place, SEEK_SET) == 0 && fwrite(bytes, 1, n, f) == n);

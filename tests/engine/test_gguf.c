@@ -90,8 +90,8 @@ static void a_written_file_reads_back(void **state) {
   assert_memory_equal(t->data, linear, sizeof linear);
   assert_int_equal((uintptr_t)t->data % 32, 0);
   assert_null(tri_gguf_find(g, "nor"));
-  assert_int_equal(tri_gguf_header(g).len,
-                   (size_t)(tri_gguf_tensor_at(g, 0)->data - (const uint8_t *)tri_gguf_header(g).data));
+  assert_int_equal(tri_gguf_header(g, 0).len,
+                   (size_t)(tri_gguf_tensor_at(g, 0)->data - (const uint8_t *)tri_gguf_header(g, 0).data));
   tri_gguf_close(&g);
   assert_null(g);
   unlink(path);

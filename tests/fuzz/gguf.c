@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tri_error err;
   if (tri_gguf_open_memory(&g, data, size, "fuzz", &err) != TRI_OK) return 0;
   for (size_t i = 0; i < tri_gguf_kv_count(g); i++) walk_kv(g, tri_gguf_kv_at(g, i));
-  touch((const uint8_t *)tri_gguf_header(g).data, tri_gguf_header(g).len);
+  touch((const uint8_t *)tri_gguf_header(g, 0).data, tri_gguf_header(g, 0).len);
   for (size_t i = 0; i < tri_gguf_tensor_count(g); i++) {
     const tri_gguf_tensor *t = tri_gguf_tensor_at(g, i);
     uint64_t bytes, n = t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
