@@ -126,10 +126,11 @@ bool tri_added_any(const tri_added *a) { return a->n_nodes > 1; }
 /* --- finding --- */
 
 /* The longest token at the start of the text. */
-static int32_t match(const tri_added *a, const uint8_t *text, size_t len, bool special, size_t *length) {
+static int32_t match(const tri_added *a, const uint8_t *text, const uint8_t *plain, size_t len, bool special, size_t *length) {
   int32_t found = -1;
   uint32_t at = a->first[*text];
   for (size_t i = 1; at; i++) {
+    special = special && !(plain && plain[i - 1]);
     int32_t id = special ? a->nodes[at].special : a->nodes[at].user;
     if (id >= 0) found = id, *length = i;
     at = i < len ? find_child(a, at, text[i]) : 0;
@@ -160,9 +161,10 @@ static bool stands_alone(const tri_added *a, const uint8_t *text, size_t len, si
   return !class_before(a->word, text, start) && !class_after(a->word, text + end, len - end);
 }
 
-int32_t tri_added_find(const tri_added *a, const uint8_t *text, size_t len, size_t from, bool special, size_t *start, size_t *end) {
+int32_t tri_added_find(const tri_added *a, const uint8_t *text, const uint8_t *plain, size_t len, size_t from, bool special,
+                       size_t *start, size_t *end) {
   for (size_t at = from, length = 0; at < len; at++) {
-    int32_t id = a->first[text[at]] ? match(a, text + at, len - at, special, &length) : -1;
+    int32_t id = a->first[text[at]] ? match(a, text + at, plain ? plain + at : NULL, len - at, special, &length) : -1;
     if (id < 0) continue;
     int32_t flags = a->flags ? a->flags[id] : 0;
     *start = at, *end = at + length;

@@ -16,7 +16,9 @@ void tri_added_close(tri_added **a);
 bool tri_added_any(const tri_added *a);
 
 /* Find the first one in text[from, len): its id, and the bytes that it takes, with the white space that it asks for. With
- * `special` all kinds; without, user-defined ones only. -1: none. */
-int32_t tri_added_find(const tri_added *a, const uint8_t *text, size_t len, size_t from, bool special, size_t *start, size_t *end);
+ * `special` all kinds, but only user-defined ones where a byte of it is marked in `plain` [len] (NULL: none is); without, these
+ * alone. -1: none. */
+int32_t tri_added_find(const tri_added *a, const uint8_t *text, const uint8_t *plain, size_t len, size_t from, bool special,
+                       size_t *start, size_t *end);
 
 #endif

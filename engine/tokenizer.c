@@ -21,6 +21,7 @@ struct tri_tokenizer {
   int n_ends;
   int32_t bos, eos;
   bool add_bos, add_eos, ignore_merges;
+  char *chat_template;   /* or NULL */
 };
 
 /* --- ids --- */
@@ -53,7 +54,7 @@ static void find_ends(tri_tokenizer *t, const tri_vocab *v) {
   add_end(t, v->eot);
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     size_t len = strlen(names[i]), start, end;
-    int32_t id = tri_added_find(t->added, (const uint8_t *)names[i], len, 0, true, &start, &end);
+    int32_t id = tri_added_find(t->added, (const uint8_t *)names[i], NULL, len, 0, true, &start, &end);
     if (id >= 0 && t->pieces.types[id] == TRI_TOKEN_CONTROL && tri_pieces_at(&t->pieces, (size_t)id).len == len)
       add_end(t, id);
   }
@@ -100,6 +101,7 @@ tri_status tri_tokenizer_open(tri_tokenizer **out, tri_vocab *vocab, tri_error *
   if (!t) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the tokenizer");
   tri_status st = build(t, vocab, err);
   if (st != TRI_OK) return tri_tokenizer_close(&t), st;
+  t->chat_template = vocab->chat_template, vocab->chat_template = NULL;
   tri_vocab_free(vocab);
   *out = t;
   return TRI_OK;
@@ -113,6 +115,7 @@ void tri_tokenizer_close(tri_tokenizer **t) {
   tri_words_close(&(*t)->words);
   tri_bpe_destroy(&(*t)->bpe);
   tri_sentence_close(&(*t)->sentence);
+  free((*t)->chat_template);
   free(*t);
   *t = NULL;
 }
@@ -123,7 +126,6 @@ typedef struct encoder {
   const tri_tokenizer *t;
   tri_sentence_scratch scratch;
   tri_buf normal; /* a stretch of text in normal form */
-  bool special;
   tri_ids *out;
   tri_error *err;
 } encoder;
@@ -156,44 +158,59 @@ static tri_status encode_text(encoder *e, const uint8_t *text, size_t len) {
   return status;
 }
 
-static tri_status encode_normal(encoder *e, const uint8_t *text, size_t len, bool first);
+static tri_status encode_between(encoder *e, const tri_added *added, const uint8_t *text, const uint8_t *plain, size_t len, bool special,
+                                 bool raw);
 
-/* Added tokens become their ids; what lies between them goes on. */
-static tri_status encode_between(encoder *e, const tri_added *added, const uint8_t *text, size_t len, bool raw) {
-  size_t at = 0, start, end;
-  for (int32_t id = 0; id >= 0; at = end) {
-    id = tri_added_find(added, text, len, at, e->special, &start, &end);
-    if (id < 0) start = end = len;
-    tri_status status = raw ? encode_normal(e, text + at, start - at, at == 0) : encode_text(e, text + at, start - at);
-    if (status == TRI_OK && id >= 0) status = checked(e, tri_ids_push(e->out, id));
-    if (status != TRI_OK) return status;
-  }
-  return TRI_OK;
-}
-
-static tri_status encode_normal(encoder *e, const uint8_t *text, size_t len, bool first) {
+/* A stretch between the added tokens of the text as it is. */
+static tri_status encode_normal(encoder *e, const uint8_t *text, size_t len, bool first, bool special) {
   const tri_tokenizer *t = e->t;
   if (!len) return TRI_OK;
   if (!tri_normal_acts(&t->normal)) return encode_text(e, text, len);
   tri_buf_clear(&e->normal);
   tri_status status = checked(e, tri_normal_append(&t->normal, text, len, first, &e->normal));
   if (status != TRI_OK) return status;
-  return tri_added_any(t->normalized) ? encode_between(e, t->normalized, e->normal.data, e->normal.len, false)
+  return tri_added_any(t->normalized) ? encode_between(e, t->normalized, e->normal.data, NULL, e->normal.len, special, false)
                                       : encode_text(e, e->normal.data, e->normal.len);
 }
 
-tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t len, bool special,
-                                tri_ids *out, tri_error *err) {
+/* Added tokens become their ids; what lies between them goes on. */
+static tri_status encode_between(encoder *e, const tri_added *added, const uint8_t *text, const uint8_t *plain, size_t len, bool special,
+                                 bool raw) {
+  size_t at = 0, start, end;
+  for (int32_t id = 0; id >= 0; at = end) {
+    id = tri_added_find(added, text, plain, len, at, special, &start, &end);
+    if (id < 0) start = end = len;
+    /* in a normal form it isn't known any more which bytes were plain */
+    bool special_within = special && !(plain && start > at && memchr(plain + at, 1, start - at));
+    tri_status status = raw ? encode_normal(e, text + at, start - at, at == 0, special_within) : encode_text(e, text + at, start - at);
+    if (status == TRI_OK && id >= 0) status = checked(e, tri_ids_push(e->out, id));
+    if (status != TRI_OK) return status;
+  }
+  return TRI_OK;
+}
+
+static tri_status encode(const tri_tokenizer *t, const char *text, const uint8_t *plain, size_t len, bool special, tri_ids *out,
+                         tri_error *err) {
   if (len > TRI_TOKENIZER_TEXT_BYTES)
     return tri_status_fail(err, TRI_E_LIMIT, "a text of %zu bytes, more than the limit of %d", len,
                            TRI_TOKENIZER_TEXT_BYTES);
-  encoder e = {.t = t, .special = special, .out = out, .err = err};
+  encoder e = {.t = t, .out = out, .err = err};
   size_t before = out->len;
-  tri_status st = len ? encode_between(&e, t->added, (const uint8_t *)text, len, true) : TRI_OK;
+  tri_status st = len ? encode_between(&e, t->added, (const uint8_t *)text, plain, len, special, true) : TRI_OK;
   if (st != TRI_OK) out->len = before;
   tri_buf_free(&e.normal);
   tri_sentence_scratch_free(&e.scratch);
   return st;
+}
+
+tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t len, bool special,
+                                tri_ids *out, tri_error *err) {
+  return encode(t, text, NULL, len, special, out, err);
+}
+
+tri_status tri_tokenizer_encode_prompt(const tri_tokenizer *t, const char *text, const uint8_t *plain, size_t len, tri_ids *out,
+                                       tri_error *err) {
+  return encode(t, text, plain, len, true, out, err);
 }
 
 /* --- decoding and facts --- */
@@ -218,6 +235,7 @@ void tri_tokenizer_decode(const tri_tokenizer *t, const int32_t *ids, size_t n, 
 
 size_t tri_tokenizer_size(const tri_tokenizer *t) { return t->pieces.n; }
 int32_t tri_tokenizer_bos(const tri_tokenizer *t) { return t->bos; }
+const char *tri_tokenizer_chat_template(const tri_tokenizer *t) { return t->chat_template; }
 int32_t tri_tokenizer_eos(const tri_tokenizer *t) { return t->eos; }
 bool tri_tokenizer_adds_bos(const tri_tokenizer *t) { return t->add_bos; }
 bool tri_tokenizer_adds_eos(const tri_tokenizer *t) { return t->add_eos; }

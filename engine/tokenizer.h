@@ -30,6 +30,10 @@ TRI_MUST_CHECK tri_status tri_ids_push(tri_ids *ids, int32_t id); /* TRI_E_NOMEM
  * both cases. No BOS or EOS is added here. TRI_E_LIMIT: a text that is too long. */
 TRI_MUST_CHECK tri_status tri_tokenizer_encode(const tri_tokenizer *t, const char *text, size_t len, bool special, tri_ids *out,
                                                tri_error *err);
+/* A prompt whose parts are of two kinds (engine/template.h): control tokens are read but where a byte of one is marked in plain
+ * [len]. */
+TRI_MUST_CHECK tri_status tri_tokenizer_encode_prompt(const tri_tokenizer *t, const char *text, const uint8_t *plain, size_t len, tri_ids *out,
+                                                      tri_error *err);
 /* The bytes of one token; empty for control and unknown tokens unless `special`. Never fails: an id out of range is empty. */
 tri_str tri_tokenizer_piece(const tri_tokenizer *t, int32_t id, bool special);
 /* Append the pieces of a whole text, without the space that encoding put before it. */
@@ -37,6 +41,7 @@ void tri_tokenizer_decode(const tri_tokenizer *t, const int32_t *ids, size_t n, 
 tri_token_type tri_tokenizer_type(const tri_tokenizer *t, int32_t id); /* UNUSED out of range */
 size_t tri_tokenizer_size(const tri_tokenizer *t);
 int32_t tri_tokenizer_bos(const tri_tokenizer *t); /* -1: none */
+const char *tri_tokenizer_chat_template(const tri_tokenizer *t); /* the model's own, or NULL */
 int32_t tri_tokenizer_eos(const tri_tokenizer *t);
 bool tri_tokenizer_adds_bos(const tri_tokenizer *t);
 bool tri_tokenizer_adds_eos(const tri_tokenizer *t);

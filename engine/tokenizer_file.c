@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,14 +28,67 @@ static bool is_folder(const char *path) {
   return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* --- the chat template beside it --- */
+
+enum { PATH = 4096, CONFIG_BYTES = 16 << 20 };
+
+/* Of several templates in tokenizer_config.json the one for plain talk is named default. */
+static const char *find_template(const json_t *config) {
+  const json_t *found = json_object_get(config, "chat_template");
+  for (size_t i = 0; i < json_array_size(found); i++) {
+    const json_t *one = json_array_get(found, i);
+    const char *name = json_string_value(json_object_get(one, "name"));
+    if (name && strcmp(name, "default") == 0) return json_string_value(json_object_get(one, "template"));
+  }
+  return json_string_value(found);
+}
+
+/* FOLDER/NAME if it is there; *out stays empty where it isn't. */
+static tri_status read_beside(tri_buf *out, int folder_len, const char *folder, const char *name, tri_error *err) {
+  char path[PATH];
+  if ((size_t)snprintf(path, sizeof path, "%.*s%s", folder_len, folder, name) >= sizeof path)
+    return tri_status_fail(err, TRI_E_LIMIT, "%s: the path is too long", folder);
+  return access(path, F_OK) == 0 ? tri_file_read(out, path, CONFIG_BYTES, err) : TRI_OK;
+}
+
+/* chat_template.jinja, or what tokenizer_config.json says. folder ends with a slash or is empty. */
+static tri_status read_template(tri_vocab *v, const char *folder, int folder_len, tri_error *err) {
+  tri_buf text = {0};
+  json_error_t e;
+  json_t *config = NULL;
+  tri_status status = read_beside(&text, folder_len, folder, "chat_template.jinja", err);
+  const char *found = text.len ? (const char *)text.data : NULL;
+  if (status == TRI_OK && !found) {
+    status = read_beside(&text, folder_len, folder, "tokenizer_config.json", err);
+    if (text.len && !(config = json_loadb((const char *)text.data, text.len, 0, &e)) && status == TRI_OK)
+      status = tri_status_fail(err, TRI_E_FORMAT, "%.*stokenizer_config.json: no JSON (line %d)", folder_len, folder, e.line);
+    found = find_template(config);
+  }
+  if (status == TRI_OK && found && !(v->chat_template = strdup(found)))
+    status = tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory for the chat template", folder);
+  json_decref(config);
+  tri_buf_free(&text);
+  return status;
+}
+
+static tri_status read_both(tri_vocab *out, const char *path, tri_error *err) {
+  tri_vocab v = {0};
+  const char *slash = strrchr(path, '/');
+  tri_status status = read_file(&v, path, err);
+  if (status == TRI_OK) status = read_template(&v, path, slash ? (int)(slash - path) + 1 : 0, err);
+  if (status == TRI_OK) *out = v;
+  else tri_vocab_free(&v);
+  return status;
+}
+
 tri_status tri_vocab_from_path(tri_vocab *out, const char *path, tri_error *err) {
   static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
-  char file[4096];
-  if (!is_folder(path)) return read_file(out, path, err);
+  char file[PATH];
+  if (!is_folder(path)) return read_both(out, path, err);
   for (int i = 0; i < 2; i++) {
     if ((size_t)snprintf(file, sizeof file, "%s/%s", path, names[i]) >= sizeof file)
       return tri_status_fail(err, TRI_E_LIMIT, "%s: the path is too long", path);
-    if (access(file, F_OK) == 0) return read_file(out, file, err);
+    if (access(file, F_OK) == 0) return read_both(out, file, err);
   }
   return tri_status_fail(err, TRI_E_NOT_FOUND, "%s: neither tokenizer.json nor tokenizer.model is there", path);
 }

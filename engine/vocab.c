@@ -39,10 +39,7 @@ static tri_status check_kind(tri_vocab *v, const tri_gguf *g, tri_error *err) {
                            tri_gguf_path(g), TRI_SHOW(model));
   v->model = (tri_vocab_model)i;
   if (v->model != TRI_VOCAB_BYTES) return set_defaults(v), TRI_OK;
-  if (!tri_gguf_get_str(g, KEY("pre"), &pre))
-    return tri_status_fail(err, TRI_E_UNSUPPORTED,
-                           "%s: no string " KEY("pre") ", so how words are cut is not known; convert the model again from its "
-                           "Hugging Face folder", tri_gguf_path(g));
+  if (!tri_gguf_get_str(g, KEY("pre"), &pre)) return TRI_OK; /* guess_pre */
   if (!tri_words_find(&list, pre))
     return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: pre-tokenizer \"%s\"; known are %s", tri_gguf_path(g), TRI_SHOW(pre),
                            tri_words_names());
@@ -70,6 +67,15 @@ static tri_status read_strings(const tri_gguf *g, const char *key, size_t limit,
   }
   *out = strs, *n = i;
   return TRI_OK;
+}
+
+/* How words are cut, where the file doesn't say: bitnet.cpp's converter leaves it out of BitNet 2B4T's, which has Llama 3's tokens. */
+static tri_status guess_pre(tri_vocab *v, const tri_gguf *g, tri_error *err) {
+  enum { BEGIN = 128000 };
+  if (v->n_tokens > BEGIN && same(v->tokens[BEGIN], "<|begin_of_text|>")) return strcpy(v->pre, "llama-bpe"), set_defaults(v), TRI_OK;
+  return tri_status_fail(err, TRI_E_UNSUPPORTED,
+                         "%s: no string " KEY("pre") ", so how words are cut is not known; convert the model again from its "
+                         "Hugging Face folder", tri_gguf_path(g));
 }
 
 /* An array of n 32-bit values, or NULL where the key is absent. */
@@ -166,14 +172,25 @@ static tri_status read_ids(tri_vocab *v, const tri_gguf *g, tri_error *err) {
   return TRI_OK;
 }
 
+#define KEY_TEMPLATE "tokenizer.chat_template"
+
+static tri_status read_template(tri_vocab *v, const tri_gguf *g, tri_error *err) {
+  tri_str text;
+  if (!tri_gguf_get_str(g, KEY_TEMPLATE, &text)) return TRI_OK;
+  v->chat_template = strndup(text.data, text.len);
+  return v->chat_template ? TRI_OK : tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory for the chat template", tri_gguf_path(g));
+}
+
 static tri_status read_all(tri_vocab *v, const tri_gguf *g, tri_error *err) {
   tri_status st = check_kind(v, g, err);
   if (st == TRI_OK) st = read_strings(g, KEY("tokens"), TRI_VOCAB_TOKENS, &v->tokens, &v->n_tokens, err);
   if (st == TRI_OK && !v->n_tokens)
     st = tri_status_fail(err, TRI_E_FORMAT, "%s: " KEY("tokens") " is empty", tri_gguf_path(g));
+  if (st == TRI_OK && v->model == TRI_VOCAB_BYTES && !*v->pre) st = guess_pre(v, g, err);
   if (st == TRI_OK) st = read_types(v, g, err);
   if (st == TRI_OK) st = read_model(v, g, err);
   if (st == TRI_OK) st = read_ids(v, g, err);
+  if (st == TRI_OK) st = read_template(v, g, err);
   for (size_t i = 0; st == TRI_OK && v->model != TRI_VOCAB_BYTES && v->unk < 0 && i < v->n_tokens; i++)
     if (v->types[i] == TRI_TOKEN_UNKNOWN) v->unk = (int32_t)i;
   return st;
@@ -216,6 +233,7 @@ void tri_vocab_write(const tri_vocab *v, tri_gguf_writer *w) {
   tri_gguf_writer_bool(w, KEY("add_eos_token"), v->add_eos);
   if (!bytes) tri_gguf_writer_bool(w, KEY("add_space_prefix"), v->prefix & TRI_PREFIX_SPACE);
   if (v->squeezes) tri_gguf_writer_bool(w, KEY("remove_extra_whitespaces"), true);
+  if (v->chat_template) tri_gguf_writer_str(w, KEY_TEMPLATE, v->chat_template);
   write_ours(v, w);
 }
 
@@ -236,6 +254,7 @@ void tri_vocab_free(tri_vocab *v) {
   free(v->flags);
   free(v->scores);
   free(v->merges);
+  free(v->chat_template);
   free(v->arena);
   *v = (tri_vocab){0};
 }

@@ -50,6 +50,7 @@ typedef struct tri_vocab {
   uint8_t prefix;       /* tri_vocab_prefix */
   bool squeezes;        /* runs of spaces count as one, and none at the start and end */
   bool splits;          /* a space always begins a new word (PIECES, UNIGRAM) */
+  char *chat_template;  /* the model's own (engine/template.h), owned; NULL: none */
   void *arena;          /* owns what the strings point into, or NULL when they point into a mapping */
 } tri_vocab;
 
@@ -66,7 +67,7 @@ TRI_MUST_CHECK tri_status tri_vocab_from_json(tri_vocab *out, const char *json, 
  * result owns its strings. */
 TRI_MUST_CHECK tri_status tri_vocab_from_sentencepiece(tri_vocab *out, const void *bytes, size_t len, tri_error *err);
 /* From tokenizer.json or tokenizer.model, told apart by their first bytes, or from a folder that holds one of them (the former
- * first). Messages begin with the path. TRI_E_NOT_FOUND: neither is there. */
+ * first); with the chat template beside it. Messages begin with the path. TRI_E_NOT_FOUND: neither is there. */
 TRI_MUST_CHECK tri_status tri_vocab_from_path(tri_vocab *out, const char *path, tri_error *err);
 /* Put the same keys into a file being written; errors surface in the writer's begin. */
 void tri_vocab_write(const tri_vocab *v, tri_gguf_writer *w);

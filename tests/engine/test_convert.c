@@ -21,7 +21,7 @@ static tri_error err;
 
 static const char *const files[] = {"config.json",     "model.safetensors", "model.safetensors.index.json",
                                     "one.safetensors", "two.safetensors",   "tokenizer.json",
-                                    "out.gguf"};
+                                    "tokenizer_config.json", "chat_template.jinja", "out.gguf"};
 
 static int make_dir(void **state) {
   (void)state;
@@ -452,6 +452,35 @@ static void a_tokenizer_is_filled_up_to_the_embedding(void **state) {
   empty_dir();
 }
 
+static void assert_converted_template(const char *want) {
+  tri_gguf *g;
+  tri_vocab v;
+  assert_ok(convert(&with_tokenizer, NULL), err);
+  assert_ok(tri_gguf_open(&g, out_path, &err), err);
+  assert_ok(tri_vocab_from_gguf(&v, g, &err), err);
+  assert_string_equal(v.chat_template, want);
+  tri_vocab_free(&v);
+  tri_gguf_close(&g);
+}
+
+static void a_chat_template_comes_along(void **state) {
+  (void)state;
+  static const char one[] = "{\"chat_template\":\"{{ 1 }}\\n\"}";
+  static const char several[] = "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"x\"},{\"name\":\"default\",\"template\":\"y\"}]}";
+  make_folder_with_tokenizer("", "");
+  write_file("tokenizer_config.json", one, strlen(one));
+  assert_converted_template("{{ 1 }}\n");
+  write_file("tokenizer_config.json", several, strlen(several));
+  assert_converted_template("y");
+  write_file("chat_template.jinja", "{{ 2 }}", 7);
+  assert_converted_template("{{ 2 }}");
+  empty_dir();
+  make_folder_with_tokenizer("", "");
+  write_file("tokenizer_config.json", "{", 1);
+  assert_fails(convert(&with_tokenizer, NULL), TRI_E_FORMAT, err, "tokenizer_config.json: no JSON (line 1)");
+  empty_dir();
+}
+
 static void a_folders_tokenizer_must_be_right(void **state) {
   (void)state;
   make_folder_with_tokenizer("\"BPE\"", "\"WordPiece\"");
@@ -511,6 +540,7 @@ int main(void) {
       cmocka_unit_test(vocabularies_come_from_tokenizer_json),
       cmocka_unit_test(each_wrong_tokenizer_has_its_error),
       cmocka_unit_test(a_tokenizer_is_filled_up_to_the_embedding),
+      cmocka_unit_test(a_chat_template_comes_along),
       cmocka_unit_test(a_folders_tokenizer_must_be_right),
       cmocka_unit_test(a_dummy_has_its_shape_and_takes_any_text),
   };

@@ -208,6 +208,36 @@ static void a_faulty_vocabulary_is_refused_by_name(void **state) {
   assert_fails(read_faulty(F_NO_BOS, &v), TRI_E_FORMAT, err, "add_bos_token");
 }
 
+/* As the file that is published for BitNet 2B4T has it. */
+static void llama_3s_vocabulary_needs_no_name_for_its_words(void **state) {
+  (void)state;
+  enum { N = 128002 };
+  char dir[] = "/tmp/trireme-vocab-XXXXXX", path[64];
+  assert_non_null(mkdtemp(dir));
+  snprintf(path, sizeof path, "%s/v.gguf", dir);
+  tri_str *tokens = malloc(N * sizeof *tokens), merge = {"a a", 3};
+  for (size_t i = 0; i < N; i++) tokens[i] = (tri_str){"a", 1};
+  tokens[128000] = (tri_str){"<|begin_of_text|>", 17};
+  tri_gguf_writer *w;
+  assert_ok(tri_gguf_writer_open(&w, path, &err), err);
+  tri_gguf_writer_str(w, "tokenizer.ggml.model", "gpt2");
+  tri_gguf_writer_strs(w, "tokenizer.ggml.tokens", tokens, N);
+  tri_gguf_writer_strs(w, "tokenizer.ggml.merges", &merge, 1);
+  assert_ok(tri_gguf_writer_begin(w, &err), err);
+  assert_ok(tri_gguf_writer_commit(&w, &err), err);
+  tri_gguf *g;
+  tri_vocab v;
+  assert_ok(tri_gguf_open(&g, path, &err), err);
+  assert_ok(tri_vocab_from_gguf(&v, g, &err), err);
+  assert_string_equal(v.pre, "llama-bpe");
+  assert_true(v.ignore_merges);
+  tri_vocab_free(&v);
+  tri_gguf_close(&g);
+  free(tokens);
+  unlink(path);
+  rmdir(dir);
+}
+
 static void a_tokenizer_needs_sound_merges_and_every_byte(void **state) {
   (void)state;
   static const struct {
@@ -266,6 +296,26 @@ static void specials_are_found_only_when_asked(void **state) {
   assert_int_equal(tri_tokenizer_piece(story, 8192, true).len, 0);
   tri_ids_free(&ids);
   tri_ids_free(&plain);
+}
+
+static void control_tokens_are_not_read_in_plain_parts(void **state) {
+  (void)state;
+  static const char text[] = "<|eot_id|>a<|eot_id|>b<|eot_id|>";
+  uint8_t plain[sizeof text] = {0};
+  tri_ids ids = {0};
+  memset(plain + 11, 1, 10); /* the second one */
+  assert_ok(tri_tokenizer_encode_prompt(story, text, plain, sizeof text - 1, &ids, &err), err);
+  int found = 0;
+  for (size_t i = 0; i < ids.len; i++) found += ids.data[i] == 8180;
+  assert_int_equal(found, 2);
+  assert_true(ids.data[0] == 8180 && ids.data[ids.len - 1] == 8180);
+  ids.len = 0, memset(plain, 0, sizeof plain), plain[15] = 1; /* one byte of it is enough */
+  assert_ok(tri_tokenizer_encode_prompt(story, text, plain, sizeof text - 1, &ids, &err), err);
+  tri_buf b = decode(story, &ids);
+  assert_memory_equal(b.data, text, sizeof text - 1);
+  assert_true(ids.len > 5);
+  tri_buf_free(&b);
+  tri_ids_free(&ids);
 }
 
 static void user_tokens_are_found_always_and_longest_first(void **state) {
@@ -411,9 +461,11 @@ int main(void) {
       cmocka_unit_test(ids_are_those_of_other_programs),
       cmocka_unit_test(a_file_of_ours_holds_the_same_vocabulary),
       cmocka_unit_test(a_faulty_vocabulary_is_refused_by_name),
+      cmocka_unit_test(llama_3s_vocabulary_needs_no_name_for_its_words),
       cmocka_unit_test(a_tokenizer_needs_sound_merges_and_every_byte),
       cmocka_unit_test(any_bytes_come_back),
       cmocka_unit_test(specials_are_found_only_when_asked),
+      cmocka_unit_test(control_tokens_are_not_read_in_plain_parts),
       cmocka_unit_test(user_tokens_are_found_always_and_longest_first),
       cmocka_unit_test(a_whole_word_may_pass_by_the_merges),
       cmocka_unit_test(facts),
