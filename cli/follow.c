@@ -85,7 +85,8 @@ tri_status tri_follow_job(tri_client *c, tri_follow *f, tri_error *err) {
 
 void tri_follow_summary(const tri_follow *f, FILE *out) {
   tri_scores_print(&f->scores, out);
-  tri_cli_print_speed(out, f->done.prompt_tokens, f->done.prefill_us, f->done.tokens, f->done.decode_us);
+  if (f->kept) fprintf(out, "%u tokens of the prompt were known; ", f->kept);
+  tri_cli_print_speed(out, f->done.prompt_tokens - f->kept, f->done.prefill_us, f->done.tokens, f->done.decode_us);
 }
 
 json_t *tri_follow_json(const tri_follow *f) {

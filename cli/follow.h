@@ -19,6 +19,7 @@ typedef struct tri_follow {
   uint64_t job;     /* 0: none */
   uint32_t ahead;   /* jobs before it, when it was accepted */
   bool begun;       /* its turn has come */
+  uint32_t kept;    /* tokens at the prompt's start that the KV cache still had, so that they were not computed (a job: 0) */
   tri_buf text;
   tri_ids ids;      /* generated */
   tri_scores scores; /* of each, if asked for */

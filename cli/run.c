@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-#include <string.h>
 #include "base/clock.h"
 #include "cli/cli.h"
-#include "cli/follow.h"
-#include "engine/draw.h"
-#include "engine/stream.h"
+#include "cli/generate.h"
 
 static const char *model_path, *prompt_option, *kv_name = "f16";
 static int64_t threads, context;
@@ -32,16 +28,10 @@ static const tri_args_spec spec = {
     args, sizeof args / sizeof *args};
 
 typedef struct run {
-  tri_single single;
-  const tri_tokenizer *tokenizer;
-  tri_sampler *sampler;
-  tri_stream *stream;
+  tri_generator *generator;
   tri_msg_submit request;
-  tri_draw draw;
-  tri_lexicon *lexicon;
-  tri_buf payload, fresh; /* fresh: text that has not been shown */
-  tri_ids ids;           /* prompt and answer */
-  float *logits;
+  tri_buf payload;
+  tri_ids prompt;
   tri_follow out;
 } run;
 
@@ -53,108 +43,23 @@ static tri_status prepare(run *r, tri_error *err) {
   if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &r->payload, err);
   if (status != TRI_OK) return status;
   int64_t start = tri_clock_ms();
-  tri_progress progress = tri_progress_begin("loading");
-  tri_single_options o = {.threads = (int)threads, .context = (int32_t)context, .kv_type = kv, .progress = tri_progress_update,
-                          .progress_arg = &progress};
-  status = tri_single_open(&r->single, model_path, &o, err);
-  tri_progress_end(&progress);
-  if (status == TRI_OK) status = tri_model_need_tokenizer(r->single.model, &r->tokenizer, err);
-  if (status != TRI_OK) return status;
-  size_t vocab = (size_t)tri_model_shape(r->single.model)->vocab;
-  if (!(r->logits = malloc(vocab * sizeof *r->logits))) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  if (verbose)
-    fprintf(stderr, "loaded in %.2f s; %s kernels, %d threads, seed %llu\n", (double)(tri_clock_ms() - start) / 1000,
-            r->single.kernels->name, tri_pool_threads(r->single.pool), (unsigned long long)r->request.sampling.seed);
-  status = tri_sampler_check_tokens(&r->request.sampling, vocab, err);
-  if (status == TRI_OK) status = tri_sampler_create(&r->sampler, vocab, r->single.kernels, err);
-  if (status == TRI_OK) status = tri_stream_open(&r->stream, r->tokenizer, sampling.stops.items, (size_t)sampling.stops.count, err);
+  tri_single_options o = {.threads = (int)threads, .context = (int32_t)context, .kv_type = kv};
+  status = tri_generator_open(&r->generator, model_path, &o, err);
+  if (status == TRI_OK && verbose) {
+    const tri_single *s = tri_generator_single(r->generator);
+    fprintf(stderr, "loaded in %.2f s; %s kernels, %d threads, seed %llu\n", (double)(tri_clock_ms() - start) / 1000, s->kernels->name,
+            tri_pool_threads(s->pool), (unsigned long long)r->request.sampling.seed);
+  }
   return status;
 }
 
 static tri_status tokenise(run *r, tri_error *err) {
-  int32_t limit = tri_stage_get_spec(r->single.stage)->context;
+  const tri_tokenizer *t = tri_generator_tokenizer(r->generator);
   tri_status status = TRI_OK;
-  if (!no_bos && tri_tokenizer_adds_bos(r->tokenizer)) status = tri_ids_push(&r->ids, tri_tokenizer_bos(r->tokenizer));
-  if (status == TRI_OK) status = tri_tokenizer_encode(r->tokenizer, (const char *)r->payload.data + r->request.grammar_bytes,
-                                                        r->payload.len - r->request.grammar_bytes, special, &r->ids, err);
-  if (status != TRI_OK) return status;
-  if (r->ids.len == 0) return tri_status_fail(err, TRI_E_INVALID, "the prompt is empty");
-  if (r->ids.len >= (size_t)limit)
-    return tri_status_fail(err, TRI_E_INVALID,
-                           "the prompt has %zu tokens, which leaves no room in the context of %d; shorten it or raise --ctx", r->ids.len,
-                           limit);
-  r->out.done.prompt_tokens = (uint32_t)r->ids.len;
-  return TRI_OK;
-}
-
-static tri_status begin_answer(run *r, tri_error *err) {
-  tri_buf gbnf = {0};
-  if (r->request.grammar && sampling.ignore_end)
-    return tri_status_fail(err, TRI_E_INVALID, "--ignore-eos: an answer that follows a grammar ends where the grammar does");
-  tri_status status = tri_draw_grammar(r->request.grammar, r->payload.data, r->request.grammar_bytes, &gbnf, err);
-  if (status == TRI_OK)
-    tri_draw_begin(&r->draw, &r->request.sampling, r->out.done.prompt_tokens, (char *)gbnf.data, gbnf.len, &r->lexicon, r->tokenizer,
-                   (size_t)tri_model_shape(r->single.model)->vocab);
-  tri_buf_free(&gbnf);
-  return status;
-}
-
-static void show(run *r) {
-  tri_buf_append(&r->out.text, r->fresh.data, r->fresh.len);
-  if (r->fresh.len && !as_json) fwrite(r->fresh.data, 1, r->fresh.len, stdout), fflush(stdout);
-  tri_buf_clear(&r->fresh);
-}
-
-/* The next token, noted with all that is asked for. */
-static tri_status pick(run *r, int32_t *token, tri_error *err) {
-  tri_sample s, top[TRI_SAMPLER_TOP];
-  int32_t tokens[TRI_SAMPLER_TOP];
-  float logprobs[TRI_SAMPLER_TOP];
-  size_t n_top, vocab = (size_t)tri_model_shape(r->single.model)->vocab;
-  tri_status status = tri_draw_next(&r->draw, r->sampler, vocab, r->logits, r->ids.data, r->ids.len, &s, top, &n_top, err);
-  if (status != TRI_OK) return status;
-  for (size_t i = 0; i < n_top; i++) tokens[i] = top[i].token, logprobs[i] = top[i].logprob;
-  *token = s.token;
-  if (n_top) status = tri_scores_add(&r->out.scores, s, tokens, logprobs, n_top);
-  if (status == TRI_OK) status = tri_ids_push(&r->out.ids, s.token);
-  if (status == TRI_OK) status = tri_ids_push(&r->ids, s.token);
-  return status == TRI_OK ? TRI_OK : tri_status_fail(err, status, "out of memory for the answer");
-}
-
-/* Why the token ends it, or TRI_DONE_COUNT if it does not; its text goes to the stream. */
-static tri_status take(run *r, int32_t token, tri_done_reason *reason) {
-  bool stopped = tri_sampler_holds(r->request.stop_tokens, r->request.n_stop_tokens, token);
-  tri_status status = TRI_OK;
-  *reason = TRI_DONE_COUNT;
-  if (tri_tokenizer_is_end(r->tokenizer, token) && !r->request.ignore_end) return *reason = TRI_DONE_END, TRI_OK;
-  if (!stopped) status = tri_stream_push(r->stream, token, &r->fresh, &stopped);
-  show(r);
-  size_t most = (size_t)tri_stage_get_spec(r->single.stage)->context;
-  if (stopped) *reason = TRI_DONE_STOP;
-  else if (r->out.ids.len >= r->request.predict || r->ids.len >= most) *reason = TRI_DONE_LENGTH;
-  return status;
-}
-
-static tri_status generate(run *r, tri_error *err) {
-  tri_msg_done *done = &r->out.done;
-  int32_t token;
-  int64_t start_us = tri_clock_us(), prefilled_us = 0;
-  if (!no_prompt && !as_json) tri_follow_show_prompt(&r->out);
-  tri_status status = tri_single_feed(&r->single, 0, 0, r->ids.data, r->ids.len, r->logits, err);
-  for (done->reason = TRI_DONE_COUNT; status == TRI_OK;) {
-    status = pick(r, &token, err);
-    if (status != TRI_OK) return status;
-    if (!prefilled_us) prefilled_us = tri_clock_us();
-    if (take(r, token, &done->reason) != TRI_OK) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the answer");
-    if (done->reason != TRI_DONE_COUNT) break;
-    status = tri_single_feed(&r->single, 0, (int32_t)r->ids.len - 1, &token, 1, r->logits, err);
-  }
-  if (status != TRI_OK) return status;
-  if (tri_stream_finish(r->stream, &r->fresh) != TRI_OK) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for the answer");
-  show(r);
-  done->prefill_us = (uint64_t)(prefilled_us - start_us), done->decode_us = (uint64_t)(tri_clock_us() - prefilled_us);
-  done->tokens = (uint32_t)r->out.ids.len;
-  return TRI_OK;
+  if (!no_bos && tri_tokenizer_adds_bos(t)) status = tri_ids_push(&r->prompt, tri_tokenizer_bos(t));
+  if (status != TRI_OK) return tri_status_fail(err, status, "out of memory for the prompt");
+  return tri_tokenizer_encode(t, (const char *)r->payload.data + r->request.grammar_bytes, r->payload.len - r->request.grammar_bytes,
+                              special, &r->prompt, err);
 }
 
 static void report(const run *r) {
@@ -175,21 +80,14 @@ int tri_cli_run(int argc, char **argv) {
   if (!tri_cli_parse(&spec, argc, argv, 0, 0, NULL, &code)) return code;
   tri_error err = {0};
   run r = {0};
-  r.out.request = &r.request, r.out.payload = &r.payload;
+  r.out.request = &r.request, r.out.payload = &r.payload, r.out.quiet = as_json, r.out.show_prompt = !no_prompt;
   tri_status status = prepare(&r, &err);
   if (status == TRI_OK) status = tokenise(&r, &err);
-  if (status == TRI_OK) status = begin_answer(&r, &err);
-  if (status == TRI_OK) status = generate(&r, &err);
+  if (status == TRI_OK) status = tri_generator_answer(r.generator, &r.prompt, -1, &r.out, &err);
   if (status == TRI_OK) report(&r);
   tri_follow_free(&r.out);
-  tri_draw_end(&r.draw);
-  tri_lexicon_destroy(&r.lexicon);
-  tri_stream_close(&r.stream);
-  tri_sampler_destroy(&r.sampler);
-  tri_single_close(&r.single);
-  tri_ids_free(&r.ids);
+  tri_generator_close(&r.generator);
+  tri_ids_free(&r.prompt);
   tri_buf_free(&r.payload);
-  tri_buf_free(&r.fresh);
-  free(r.logits);
   return status == TRI_OK ? 0 : tri_cli_fail(&err);
 }
