@@ -15,6 +15,7 @@ int tri_cli_eval(int argc, char **argv);
 int tri_cli_compare(int argc, char **argv);
 int tri_cli_bench(int argc, char **argv);
 int tri_cli_inspect(int argc, char **argv);
+int tri_cli_chat(int argc, char **argv);
 int tri_cli_tokenize(int argc, char **argv);
 int tri_cli_convert(int argc, char **argv);
 int tri_cli_make_dummy(int argc, char **argv);

@@ -8,6 +8,7 @@ static const struct command {
   const char *summary;
 } commands[] = {
     {"run", tri_cli_run, "generate text in this process, without a cluster"},
+    {"chat", tri_cli_chat, "talk with a model, in this process or over a cluster"},
     {"local", tri_cli_local, "generate text over a cluster of processes on this machine"},
     {"submit", tri_cli_submit, "give a prompt to a running cluster"},
     {"status", tri_cli_status, "show a cluster's nodes, stages and jobs"},

@@ -6,7 +6,7 @@
 #include "engine/sampler.h"
 #include "proto/codec.h"
 
-/* The options that every generating command shares: run, local, submit. */
+/* The options that every generating command shares: run, chat, local, submit. */
 
 typedef struct tri_sampling_args {
   double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty, presence_penalty;
@@ -16,12 +16,15 @@ typedef struct tri_sampling_args {
   tri_args_list stops, stop_tokens, biases;
 } tri_sampling_args;
 
-#define TRI_SAMPLING_ARGS_DEFAULTS \
-  {.temperature = 0.8, .top_p = 0.95, .min_p = 0.05, .repeat_penalty = 1, .top_k = 40, .repeat_last = 64, .seed = -1, .predict = 128}
+/* `n`: a literal, how many tokens an answer has by default. */
+#define TRI_SAMPLING_ARGS_DEFAULTS_OF(n) \
+  {.temperature = 0.8, .top_p = 0.95, .min_p = 0.05, .repeat_penalty = 1, .top_k = 40, .repeat_last = 64, .seed = -1, .predict = n}
+#define TRI_SAMPLING_ARGS_DEFAULTS TRI_SAMPLING_ARGS_DEFAULTS_OF(128)
 
 /* Rows for a tri_arg table; `a` is a tri_sampling_args lvalue with static storage. */
-#define TRI_SAMPLING_ARGS(a)                                                                                                     \
-  {"predict", 'n', TRI_ARG_INT, &(a).predict, "N", "Tokens to generate at most (default 128).", 1, 1 << 20},                      \
+#define TRI_SAMPLING_ARGS(a) TRI_SAMPLING_ARGS_OF(a, 128)
+#define TRI_SAMPLING_ARGS_OF(a, n)                                                                                                     \
+  {"predict", 'n', TRI_ARG_INT, &(a).predict, "N", "Tokens to generate at most (default " #n ").", 1, 1 << 20},                     \
   {"temp", 0, TRI_ARG_FLOAT, &(a).temperature, "T", "Temperature; 0 picks the likeliest token always (default 0.8).", 0, 100},   \
   {"top-k", 0, TRI_ARG_INT, &(a).top_k, "K", "Draw from the K likeliest tokens; 0: all (default 40).", 0, 1 << 20},               \
   {"top-p", 0, TRI_ARG_FLOAT, &(a).top_p, "P", "Draw from the likeliest tokens that add up to P (default 0.95).", 0.0001, 1},     \
