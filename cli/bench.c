@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include "base/clock.h"
 
-static const char *model_path, *prompts = "128,512", *thread_list = "1", *batch_list, *kv_name = "f16";
+static const char *model_path, *prompts = "128,512", *thread_list = "1", *batch_list, *kv_name = "f16", *text_path;
 static int64_t decode_tokens = 32, depth, repeats = 3;
 static bool as_json, kernels_only, sampling_only;
 static const tri_arg args[] = {
@@ -22,17 +22,19 @@ static const tri_arg args[] = {
     {"kernels", 0, TRI_ARG_FLAG, &kernels_only, NULL,
      "Time the ternary products alone: every form, shape (of -m, or of known models) and row count, with the first of -t.", 0, 0},
     {"sampling", 0, TRI_ARG_FLAG, &sampling_only, NULL, "Time drawing a token, with and without a grammar, over 128,256 tokens.", 0, 0},
+    {"tokenizer", 0, TRI_ARG_STRING, &text_path, "TEXT", "Time -m's tokenizer alone, on this file and on a dozen awkward texts.", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
 };
 static const tri_args_spec spec = {"trireme bench",
                                    "Measure prefill and decode in tokens/s, and decode's weight reads as a share of the machine's own read "
                                    "bandwidth, measured in the same run.",
-                                   "-m FILE [options] | --kernels [-m FILE] [options] | --sampling",
+                                   "-m FILE [options] | --kernels [-m FILE] [options] | --sampling | -m FILE --tokenizer TEXT",
                                    "  trireme bench -m model.gguf -p 128,512 -n 32 -t 1,2\n"
                                    "  trireme bench -m model.gguf -p 128 -b 2,4,8\n"
                                    "  TRIREME_ISA=avx2 trireme bench -m model.gguf --json\n"
                                    "  trireme bench --kernels -t 2\n"
-                                   "  trireme bench --sampling\n",
+                                   "  trireme bench --sampling\n"
+                                   "  trireme bench -m tokenizer.json --tokenizer book.txt\n",
                                    args, sizeof args / sizeof *args};
 
 enum { MAX_LIST = 8, MAX_REPEATS = 101, WARM_TOKENS = 4 };
@@ -260,6 +262,7 @@ int tri_cli_bench(int argc, char **argv) {
   if (!kernels) return tri_status_fail(&err, TRI_E_UNSUPPORTED, "%s", why), tri_cli_fail(&err);
   if (kernels_only) return bench_kernels(kernels);
   if (sampling_only) return tri_bench_sampling(kernels, as_json, &err) == TRI_OK ? 0 : tri_cli_fail(&err);
+  if (model_path && text_path) return tri_bench_tokenizer(model_path, text_path, as_json, &err) == TRI_OK ? 0 : tri_cli_fail(&err);
   if (!model_path) return tri_status_fail(&err, TRI_E_INVALID, "a model is needed: -m FILE"), tri_cli_fail(&err);
   tri_mem buffer = {0};
   tri_status status = tri_kv_parse(kv_name, &kv, &err);

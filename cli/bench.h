@@ -41,4 +41,7 @@ TRI_MUST_CHECK tri_status tri_bench_kernels(const char *model_path, const tri_ke
 /* `trireme bench --sampling`: microseconds for drawing a token in several ways, and for finding those that a grammar allows. */
 TRI_MUST_CHECK tri_status tri_bench_sampling(const tri_kernels *k, bool as_json, tri_error *err);
 
+/* `trireme bench --tokenizer TEXT`: MB/s from a text's bytes to ids, and from those of made-up texts that are awkward. */
+TRI_MUST_CHECK tri_status tri_bench_tokenizer(const char *model_path, const char *text_path, bool as_json, tri_error *err);
+
 #endif
