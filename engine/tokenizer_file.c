@@ -60,7 +60,8 @@ static tri_status read_template(tri_vocab *v, const char *folder, int folder_len
   const char *found = text.len ? (const char *)text.data : NULL;
   if (status == TRI_OK && !found) {
     status = read_beside(&text, folder_len, folder, "tokenizer_config.json", err);
-    if (text.len && !(config = json_loadb((const char *)text.data, text.len, 0, &e)) && status == TRI_OK)
+    /* as reals: model_max_length is often 1e30, written out */
+    if (text.len && !(config = json_loadb((const char *)text.data, text.len, JSON_DECODE_INT_AS_REAL, &e)) && status == TRI_OK)
       status = tri_status_fail(err, TRI_E_FORMAT, "%.*stokenizer_config.json: no JSON (line %d)", folder_len, folder, e.line);
     found = find_template(config);
   }
