@@ -41,6 +41,16 @@ static bool read(tri_template *t, failure *fail, tri_str text) {
   return true;
 }
 
+/* Copy, with one kind of line end, as Jinja does first of all. */
+static size_t one_line_end(char *out, tri_str text) {
+  size_t n = 0;
+  for (size_t i = 0; i < text.len; i++) {
+    bool pair = text.data[i] == '\r' && i + 1 < text.len && text.data[i + 1] == '\n';
+    if (!pair) out[n++] = text.data[i] == '\r' ? '\n' : text.data[i];
+  }
+  return n;
+}
+
 tri_status tri_template_open(tri_template **out, tri_str text, tri_error *err) {
   if (text.len > TRI_TEMPLATE_BYTES)
     return tri_status_fail(err, TRI_E_LIMIT, "a chat template of %zu bytes, more than %d", text.len, TRI_TEMPLATE_BYTES);
@@ -50,8 +60,7 @@ tri_status tri_template_open(tri_template **out, tri_str text, tri_error *err) {
   t->arena.limit = TRI_TEMPLATE_MEMORY;
   char *copy = arena_take(&t->arena, text.len + 1);
   if (!copy) return tri_template_close(&t), tri_status_fail(err, TRI_E_NOMEM, "out of memory for the chat template");
-  memcpy(copy, text.data, text.len);
-  if (!read(t, &fail, (tri_str){copy, text.len})) return tri_template_close(&t), fail.status;
+  if (!read(t, &fail, (tri_str){copy, one_line_end(copy, text)})) return tri_template_close(&t), fail.status;
   *out = t;
   return TRI_OK;
 }

@@ -20,7 +20,7 @@ typedef struct parser {
   failure *fail;
   const char *at, *end; /* of the text that is left */
   token token;          /* inside a tag: the one at hand */
-  const char *tag_end;
+  const char *tag_end, *next; /* of what is in the tag, and where the text after it begins */
   const char *start;    /* of the template */
   int line, depth;
   bool trim, newline;   /* of the next text, all white space at its start goes, or one line end */
@@ -290,7 +290,7 @@ static node *read_text(parser *p, const char *to) {
   if (p->trim)
     while (from < end && is_space(*from)) from++;
   else if (p->newline && from < end)
-    from += *from == '\n' ? 1 : end - from > 1 && from[0] == '\r' && from[1] == '\n' ? 2 : 0;
+    from += *from == '\n';
   if (tag && sign == '-')
     while (end > from && is_space(end[-1])) end--;
   else if (tag && to[1] != '{' && sign != '+' && starts_line(p, to, &blanks))
@@ -309,8 +309,10 @@ static char open_tag(parser *p) {
   p->at += 2;
   if (p->at < p->end && (*p->at == '-' || *p->at == '+')) p->at++;
   const char *end = find_close(p, close);
-  p->trim = end > p->at && end[-1] == '-', p->newline = kind != '{';
-  p->tag_end = end - p->trim;
+  char sign = end > p->at ? end[-1] : 0;
+  bool keep = sign == '+' && kind != '{';
+  p->trim = sign == '-', p->newline = kind != '{' && !keep;
+  p->tag_end = end - (p->trim || keep), p->next = end + 2;
   if (kind == '#')
     for (; p->at < p->tag_end; p->at++) p->line += *p->at == '\n';
   else
@@ -320,7 +322,7 @@ static char open_tag(parser *p) {
 
 static void close_tag(parser *p) {
   if (p->token.type != T_END) FAIL(p, TRI_E_FORMAT, "\"%s\" is not expected there", TRI_SHOW(p->token.text));
-  p->at = p->tag_end + p->trim + 2;
+  p->at = p->next;
 }
 
 static node *statements(parser *p, const char *ends, tri_str *which);

@@ -74,6 +74,7 @@ static void expressions_mean_what_they_do_in_jinja(void **state) {
       {"{{ \"q\\\"\\n\\\\\" }}", "q\"\n\\"},
       {"a {%- if true -%} b {%- endif %} c", "ab c"},
       {"x\n  {% if true %}\n  y\n  {% endif %}\nz {# gone #}\n{#- too -#} !\n", "x\n  y\nz !"},
+      {"x\r\n  {%+ if true +%}\r\ny{% endif %}\r\nz\rq{{+ 'w' }}\n", "x\n  \nyz\nqw"},
       {"{{ '{% raw' }}{{ \"}}\" }}", "{% raw}}"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_renders(cases[i].source, 2, cases[i].want);
