@@ -25,11 +25,22 @@ INLINE void one_block(const uint8_t *w, size_t chunks, const int8_t *q, size_t r
         int8x16_t codes[4];
         UNROLL for (size_t i = 0; i < 4; i++) {
           uint8x16_t down = vshlq_u8(line.val[i], vdupq_n_s8((int8_t)(2 * (int)p - 6)));
-          codes[i] = vreinterpretq_s8_u8(vandq_u8(down, three));
+          codes[i] = vreinterpretq_s8_u8(p ? vandq_u8(down, three) : down); /* the top one stands alone */
+        }
+        const int8_t *at = q + (p * LINES + g) * rows * 4;
+        if (n == GROUP) { /* one load for all rows: sdot takes a lane of it */
+          int8x16_t values = vld1q_s8(at);
+          UNROLL for (size_t i = 0; i < 4; i++) {
+            acc[0][i] = vdotq_laneq_s32(acc[0][i], codes[i], values, 0);
+            acc[1][i] = vdotq_laneq_s32(acc[1][i], codes[i], values, 1);
+            acc[2][i] = vdotq_laneq_s32(acc[2][i], codes[i], values, 2);
+            acc[3][i] = vdotq_laneq_s32(acc[3][i], codes[i], values, 3);
+          }
+          continue;
         }
         UNROLL for (size_t r = 0; r < n; r++) {
           int32_t four;
-          memcpy(&four, q + ((p * LINES + g) * rows + r) * 4, 4);
+          memcpy(&four, at + 4 * r, 4);
           int8x16_t values = vreinterpretq_s8_s32(vdupq_n_s32(four));
           UNROLL for (size_t i = 0; i < 4; i++) acc[r][i] = vdotq_s32(acc[r][i], codes[i], values);
         }
