@@ -11,6 +11,7 @@ enum {
   TRI_CPU_NEON = 1 << 3,
   TRI_CPU_DOTPROD = 1 << 4,
   TRI_CPU_VBMI = 1 << 5, /* AVX-512 VBMI; only with TRI_CPU_AVX512 */
+  TRI_CPU_I8MM = 1 << 6,
 };
 
 unsigned tri_cpu_features(void);

@@ -18,6 +18,7 @@ static const struct {
     [TRI_ISA_AVX512] = {"avx512", TRI_CPU_AVX2 | TRI_CPU_AVX512},
     [TRI_ISA_NEON] = {"neon", TRI_CPU_NEON},
     [TRI_ISA_DOTPROD] = {"dotprod", TRI_CPU_NEON | TRI_CPU_DOTPROD},
+    [TRI_ISA_I8MM] = {"i8mm", TRI_CPU_NEON | TRI_CPU_DOTPROD | TRI_CPU_I8MM},
 };
 
 const char *tri_kernels_isa_name(tri_isa isa) {

@@ -48,6 +48,7 @@ typedef enum tri_isa {
   TRI_ISA_AVX512,  /* F, BW, VL, DQ, VNNI */
   TRI_ISA_NEON,
   TRI_ISA_DOTPROD, /* NEON + sdot */
+  TRI_ISA_I8MM,    /* DOTPROD + smmla */
   TRI_ISA_COUNT
 } tri_isa;
 

@@ -35,26 +35,16 @@ INLINE v16 v_load_int8(const void *x) {
 
 #include "kernels/float_body.h"
 
-const tri_kernels tri_float_neon_table = {
-    .isa = TRI_ISA_NEON,
-    .name = "neon",
-    .gemm = {[TRI_FORM_I2S] = tri_i2s_neon_gemm,
-             [TRI_FORM_TL1] = tri_lut_neon_tl1,
-             [TRI_FORM_TL2] = tri_lut_neon_tl2},
-    .panel_rows = 8,
-    .q8_gemm = tri_q8_neon_gemm,
-    .q6_gemm = tri_q6_neon_gemm,
-    FLOAT_OPS,
-};
+/* The levels differ in R16's product and the heads' alone. */
+#define LEVEL(ISA, NAME, I2S, Q8, Q6)                                                              \
+  {                                                                                                \
+    .isa = ISA, .name = NAME,                                                                      \
+    .gemm = {[TRI_FORM_I2S] = I2S, [TRI_FORM_TL1] = tri_lut_neon_tl1, [TRI_FORM_TL2] = tri_lut_neon_tl2}, \
+    .panel_rows = 8, .q8_gemm = Q8, .q6_gemm = Q6, FLOAT_OPS,                                      \
+  }
 
-const tri_kernels tri_float_neon_table_dotprod = {
-    .isa = TRI_ISA_DOTPROD,
-    .name = "dotprod",
-    .gemm = {[TRI_FORM_I2S] = tri_i2s_dotprod_gemm,
-             [TRI_FORM_TL1] = tri_lut_neon_tl1,
-             [TRI_FORM_TL2] = tri_lut_neon_tl2},
-    .panel_rows = 8,
-    .q8_gemm = tri_q8_dotprod_gemm,
-    .q6_gemm = tri_q6_dotprod_gemm,
-    FLOAT_OPS,
-};
+const tri_kernels tri_float_neon_table = LEVEL(TRI_ISA_NEON, "neon", tri_i2s_neon_gemm, tri_q8_neon_gemm, tri_q6_neon_gemm);
+const tri_kernels tri_float_neon_table_dotprod =
+    LEVEL(TRI_ISA_DOTPROD, "dotprod", tri_i2s_dotprod_gemm, tri_q8_dotprod_gemm, tri_q6_dotprod_gemm);
+const tri_kernels tri_float_neon_table_i8mm =
+    LEVEL(TRI_ISA_I8MM, "i8mm", tri_i2s_i8mm_gemm, tri_q8_dotprod_gemm, tri_q6_dotprod_gemm);

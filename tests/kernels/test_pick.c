@@ -39,7 +39,7 @@ static void refuses_an_unknown_name(void **state) {
   char why[256], tiny[8];
   assert_null(pick_with("sse9", why, sizeof why));
   assert_string_equal(why, "TRIREME_ISA=sse9: there is no such level; the levels are portable, avx2, avxvnni, avx512, "
-                           "neon, dotprod");
+                           "neon, dotprod, i8mm");
   assert_null(pick_with("sse9", tiny, sizeof tiny));
   assert_string_equal(tiny, "TRIREME");
   assert_null(tri_kernels_get((tri_isa)99));
