@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "kernels/form.h"
-#include "kernels/kernels.h"
+#include "kernels/levels.h"
 
 /* All matrices read the same weights and activations, and those are zero bytes, which every form takes for weights: no
  * product's path depends on values or addresses, and there is nothing to make that an emulator would have to run. */
@@ -84,12 +84,23 @@ static unsigned long count_steps(const layer *l) {
   return all - nothing;
 }
 
+static void print_level(const tri_kernels *t) {
+  for (int f = 0; t && f < TRI_FORM_COUNT; f++)
+    if (t->gemm[f]) printf("%s %s\n", t->name, tri_form_name((tri_form)f));
+}
+
 static void print_levels(void) {
-  for (int isa = 0; isa < TRI_ISA_COUNT; isa++) {
-    const tri_kernels *t = tri_kernels_get((tri_isa)isa);
-    for (int f = 0; t && f < TRI_FORM_COUNT; f++)
-      if (t->gemm[f]) printf("%s %s\n", t->name, tri_form_name((tri_form)f));
-  }
+  const tri_kernels *extra;
+  for (int isa = 0; isa < TRI_ISA_COUNT; isa++) print_level(tri_kernels_get((tri_isa)isa));
+  for (int n = 0; (extra = tri_levels_extra(n)); n++) print_level(extra);
+}
+
+/* Tables that are never picked count too. */
+static const tri_kernels *named(const char *name, char *why, size_t n) {
+  const tri_kernels *extra;
+  for (int i = 0; name && (extra = tri_levels_extra(i)); i++)
+    if (!strcmp(name, extra->name)) return extra;
+  return tri_kernels_pick(why, n);
 }
 
 static size_t number(const char *text, size_t most) {
@@ -107,7 +118,7 @@ int main(int argc, char **argv) {
   if (!step && (argc != 6 || strcmp(argv[1], "run")))
     return fprintf(stderr, "usage: bench_layer levels | run FORM ROWS D TIMES | step FORM ROWS D\n"), 2;
 
-  layer l = {tri_kernels_pick(why, sizeof why), 0, number(argv[4], 8192), number(argv[3], 1024), NULL, NULL, NULL};
+  layer l = {named(getenv("TRIREME_ISA"), why, sizeof why), 0, number(argv[4], 8192), number(argv[3], 1024), NULL, NULL, NULL};
   if (!l.kernels) return fprintf(stderr, "bench_layer: %s\n", why), 2;
   if (l.d % 64) return fprintf(stderr, "bench_layer: D must be a multiple of 64\n"), 2;
   while (l.form < TRI_FORM_COUNT && strcmp(argv[2], tri_form_name(l.form))) l.form++;
