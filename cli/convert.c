@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include "cli/cli.h"
 #include "engine/convert.h"
+#include "engine/order.h"
 
 static const char *out_path, *type_name = "i2_s", *embedding_name, *head_name, *shape_name;
 static tri_args_list tiles, in_tiles;
@@ -38,9 +39,8 @@ static tri_status parse_type(const char *name, uint32_t *out, tri_error *err) {
 }
 
 static tri_status parse_order(const char *name, tri_i2s_order *out, tri_error *err) {
-  static const char *const names[] = {[TRI_I2S_X86] = "x86", [TRI_I2S_ARM] = "arm", [TRI_I2S_FOURS] = "fours"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (!name || strcmp(name, names[i]) == 0) return *out = (tri_i2s_order)i, TRI_OK;
+  for (int i = TRI_I2S_X86; i <= TRI_I2S_FOURS; i++)
+    if (strcmp(name, tri_order_name((tri_i2s_order)i)) == 0) return *out = (tri_i2s_order)i, TRI_OK;
   return tri_status_fail(err, TRI_E_INVALID, "--in-order %s: x86, arm or fours expected", name);
 }
 
@@ -57,12 +57,14 @@ static int write_model(tri_status (*make)(const tri_convert_options *o, const ch
   tri_convert_options o = {.progress = on_progress, .tiles = given, .n_tiles = (size_t)tiles.count, .in_tiles = in_given,
                            .n_in_tiles = (size_t)in_tiles.count, .absmean = absmean, .retype_embedding = embedding_name != NULL};
   uint32_t head_type;
+  tri_i2s_order order;
+  if (order_name) o.in_order = &order;
   if (head_name) o.head_type = &head_type;
   if (!out_path) return tri_status_fail(&err, TRI_E_INVALID, "an output file is needed: -o FILE"), tri_cli_fail(&err);
   tri_status status = parse_type(type_name, &o.linear_type, &err);
   if (status == TRI_OK) status = tri_cli_matrix_type("embedding-type", embedding_name ? embedding_name : "f16", &o.embedding_type, &err);
   if (status == TRI_OK && head_name) status = tri_cli_matrix_type("head-type", head_name, &head_type, &err);
-  if (status == TRI_OK) status = parse_order(order_name, &o.in_order, &err);
+  if (status == TRI_OK && order_name) status = parse_order(order_name, &order, &err);
   if (status == TRI_OK) status = parse_tiles(&tiles, given, &err);
   if (status == TRI_OK) status = parse_tiles(&in_tiles, in_given, &err);
   if (status != TRI_OK) return tri_cli_fail(&err);
@@ -122,7 +124,9 @@ int tri_cli_convert(int argc, char **argv) {
       {"in-tiles", 0, TRI_ARG_MULTI, &in_tiles, "MxK=BM,BK[,bm]",
        "Tile sizes of IN.gguf in tl1 or tl2, from bitnet.cpp's kernel_config.ini; repeatable.", 0, 0},
       {"in-order", 0, TRI_ARG_STRING, &order_name, "ORDER",
-       "How IN.gguf's i2_s was packed: x86 (default; files on the hubs), arm (by bitnet.cpp on ARM) or fours (four rows a byte).", 0, 0},
+       "How IN.gguf's i2_s was packed: x86 (files on the hubs), arm (by bitnet.cpp on ARM) or fours (four rows a byte). Default: as its "
+       "weights tell, else x86.",
+       0, 0},
       {"absmean", 0, TRI_ARG_FLAG, &absmean, NULL,
        "IN.gguf's linears in float types that aren't ternary are a BitNet's master weights: round them as it was trained.", 0, 0},
   };

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "cli/cli.h"
 #include "engine/check.h"
+#include "engine/order.h"
 
 static bool as_json, only_meta, check;
 static const tri_arg args[] = {
@@ -110,7 +111,7 @@ static tri_status add_parts(const tri_gguf *g, json_t *doc, tri_error *err) {
 
 /* Reads everything, and adds what it is like to the document. */
 static tri_status check_all(const tri_gguf *g, json_t *doc, tri_error *err) {
-  tri_status status = TRI_OK;
+  tri_status status = tri_order_check(g, err);
   uint64_t done = 0;
   tri_progress progress = tri_progress_begin("checking");
   for (size_t i = 0; i < tri_gguf_tensor_count(g) && status == TRI_OK; i++) {

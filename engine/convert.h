@@ -12,7 +12,7 @@ typedef struct tri_convert_options {
   bool retype_embedding;   /* of a GGUF file: its embedding becomes embedding_type, too */
   uint32_t linear_type;    /* one that tri_ternary_writable names */
   bool absmean;            /* of a GGUF file: float linears that aren't ternary are master weights, to be rounded */
-  tri_i2s_order in_order;  /* how a GGUF file's I2_S was packed */
+  const tri_i2s_order *in_order; /* how a GGUF file's I2_S was packed; NULL: as its weights tell, else x86. TRI_E_INVALID if they deny it */
   /* Called often, with the bytes of tensor data done and in all, and the tensor at work; may be NULL. Where scales of rows have to be
    * looked at first, that has a total of its own before the writing's. */
   void (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "engine/convert_sink.h"
 #include "engine/matrix.h"
+#include "engine/order.h"
 #include "engine/shape.h"
 #include "engine/show.h"
 #include "kernels/i2s.h"
@@ -32,6 +33,7 @@ typedef struct job {
   const char *path;
   tri_gguf *in;
   const tri_convert_options *options;
+  tri_i2s_order order; /* of the input's I2_S */
   const tri_kernels *kernels;
   tri_convert_sink sink;
   step *steps;
@@ -181,7 +183,10 @@ static tri_status plan_linear(job *j, const tri_gguf_tensor *t, tri_error *err) 
   tri_status status = tri_ternary_open(&s->from, j->in, t, o->in_tiles, o->n_in_tiles, err);
   if (status != TRI_OK) return status;
   const tri_ternary_form *f = &s->from.form;
-  s->from.form.order = o->in_order;
+  s->from.form.order = j->order;
+  if (f->type == TRI_TYPE_I2_S && j->order == TRI_I2S_FOURS && f->m % 4)
+    return tri_status_fail(err, TRI_E_INVALID, "%s: tensor %s has %zu rows, which can't stand four in a byte (--in-order fours)", j->path,
+                           s->name, f->m);
   status = tri_ternary_plan(&s->form, o->linear_type, f->m, f->k, s->name, o->tiles, o->n_tiles,
                             f->type == o->linear_type ? &f->tiles : NULL, err);
   if (status != TRI_OK) return tri_status_prefix(err, status, "%s", j->path);
@@ -228,6 +233,19 @@ static tri_status plan_step(job *j, const tri_gguf_tensor *t, tri_error *err) {
   return TRI_OK;
 }
 
+/* The order told, which the weights may deny, else theirs, else x86's. */
+static tri_status find_order(job *j, tri_error *err) {
+  const tri_i2s_order *told = j->options->in_order;
+  tri_i2s_order found;
+  bool sure = tri_order_find(j->in, &found);
+  if (told && sure && found != *told)
+    return tri_status_fail(err, TRI_E_INVALID, "%s: its I2_S weights make sense in the order %s, and none in --in-order %s", j->path,
+                           tri_order_name(found), tri_order_name(*told));
+  j->order = told ? *told : sure ? found : TRI_I2S_X86;
+  if (!told && j->order != TRI_I2S_X86) TRI_INFO("%s: I2_S is packed in the order %s", j->path, tri_order_name(j->order));
+  return TRI_OK;
+}
+
 static tri_status plan_all(job *j, tri_error *err) {
   size_t n = tri_gguf_tensor_count(j->in);
   char why[256];
@@ -239,14 +257,13 @@ static tri_status plan_all(job *j, tri_error *err) {
     const tri_gguf_tensor *t = tri_gguf_tensor_at(j->in, i);
     if (is_linear(t) && tri_ternary_has_rows(t->type)) j->to_look += t->bytes;
   }
-  for (size_t i = 0; i < n; i++) {
-    tri_status status = plan_step(j, tri_gguf_tensor_at(j->in, i), err);
-    if (status != TRI_OK) return status;
-  }
+  tri_status status = find_order(j, err);
+  for (size_t i = 0; i < n && status == TRI_OK; i++) status = plan_step(j, tri_gguf_tensor_at(j->in, i), err);
+  if (status != TRI_OK) return status;
   if (!j->n_forms)
     return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s has no ternary tensors (%s, or linears of ternary values)", j->path,
                            tri_ternary_names);
-  tri_status status = tri_convert_sink_check(j->options, j->forms, j->n_forms, err);
+  status = tri_convert_sink_check(j->options, j->forms, j->n_forms, err);
   return status == TRI_OK ? TRI_OK : tri_status_prefix(err, status, "%s", j->path);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/matrix.h"
+#include "engine/order.h"
 #include "engine/show.h"
 
 struct tri_model {
@@ -161,6 +162,7 @@ tri_status tri_model_open(tri_model **out, const char *path, tri_error *err) {
   tri_status status = tri_gguf_open(&m->gguf, path, err);
   if (status == TRI_OK) status = tri_shape_read(&m->shape, m->gguf, err);
   if (status == TRI_OK) status = find_tensors(m, err);
+  if (status == TRI_OK) status = tri_order_check(m->gguf, err);
   if (status != TRI_OK) return tri_model_close(&m), status;
   open_tokenizer(m);
   *out = m;

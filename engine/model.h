@@ -16,8 +16,8 @@ typedef struct tri_layer_tensors {
 typedef struct tri_model tri_model;
 
 /* Opens FILE, checks that every tensor needed is there with the right shape and a type that we can use, and that the file has
- * no tensor and no key that would change the result and isn't understood here. Errors name the file and the tensor or key. The tokenizer is
- * built too; a file without one that we know still opens, and whoever needs it gets the reason from tri_model_need_tokenizer. */
+ * no tensor and no key that would change the result and isn't understood here; and that its I2_S isn't in another order (order.h).
+ * Errors name the file and the tensor or key. The tokenizer is built too; a file without one that we know still opens, and whoever needs it gets the reason from tri_model_need_tokenizer. */
 TRI_MUST_CHECK tri_status tri_model_open(tri_model **out, const char *path, tri_error *err);
 void tri_model_close(tri_model **m);
 

@@ -124,7 +124,7 @@ static void i2_s_of_other_machines_is_read_in_its_order(void **state) {
   assert_ok(convert(0, 2, (tri_convert_options){.linear_type = TRI_TYPE_I2_S}), err);
   for (int order = TRI_I2S_ARM; order <= TRI_I2S_FOURS; order++) {
     plain_write_file(paths[1], &(plain_file){.p = {WIDE}, .order = (tri_i2s_order)order});
-    assert_ok(convert(1, 3, (tri_convert_options){.linear_type = TRI_TYPE_I2_S, .in_order = (tri_i2s_order)order}), err);
+    assert_ok(convert(1, 3, (tri_convert_options){.linear_type = TRI_TYPE_I2_S, .in_order = &(tri_i2s_order){(tri_i2s_order)order}}), err);
     assert_same_file(paths[2], paths[3]);
   }
 }
