@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_COORDINATOR_COORDINATOR_H
 #define TRI_COORDINATOR_COORDINATOR_H
+#include "coordinator/plan.h"
 #include "engine/wire.h"
 #include "proto/keys.h"
 
@@ -13,6 +14,8 @@ typedef struct tri_coordinator_config {
   const char *const *expect; /* names of workers, in the order of the stages; all must be there */
   size_t n_expect;
   uint32_t min_workers;   /* at least 1 */
+  tri_plan_objective objective;
+  bool all_workers;       /* each gets a layer where that is possible, in the order of their names */
   uint32_t context, slots, max_rows;
   int64_t lost_ms;        /* a worker that gives no sign of life for longer is lost */
   tri_wire wire;

@@ -9,15 +9,20 @@
 #include "coordinator/scheduler.h"
 #include "engine/kv.h"
 
-static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *key_dir, *wire_name = "int8", *kv_name = "f16";
+static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *key_dir, *wire_name = "int8", *kv_name = "f16",
+    *objective_name = "throughput";
 static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5;
 static tri_args_list expect;
+static bool all_workers;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file: the same as the workers'.", 0, 0},
     {"listen", 0, TRI_ARG_STRING, &listen_on, "ENDPOINT", "Where workers and clients connect (default tcp://0.0.0.0:7117).", 0, 0},
     {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with allowed.keys in it.", 0, 0},
     {"min-workers", 'w', TRI_ARG_INT, &min_workers, "N", "Serve once that many workers are there (default 1).", 1, TRI_REGISTRY_MAX},
-    {"expect", 0, TRI_ARG_MULTI, &expect, "NAME", "A worker that must be there; several give the order of the stages.", 0, 0},
+    {"expect", 0, TRI_ARG_MULTI, &expect, "NAME", "A worker that must be there and be used; several give the order of the stages.", 0, 0},
+    {"optimise", 0, TRI_ARG_STRING, &objective_name, "GOAL",
+     "Plan for throughput (many streams) or latency (one) (default throughput).", 0, 0},
+    {"all-workers", 0, TRI_ARG_FLAG, &all_workers, NULL, "Give each worker a layer, even if that makes it slower.", 0, 0},
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context: prompt and answer together, in tokens (default: the model's).", 1, TRI_MAX_CONTEXT},
     {"slots", 0, TRI_ARG_INT, &slots, "N", "Sequences in the pipeline at once (default 1).", 1, TRI_SCHEDULER_SLOTS},
     {"max-rows", 0, TRI_ARG_INT, &max_rows, "N", "Most rows in a step (default 256).", 1, TRI_MAX_ROWS},
@@ -48,11 +53,15 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
   tri_ftype kv_type;
   status = tri_kv_parse(kv_name, &kv_type, err);
   if (status != TRI_OK) return status;
+  tri_plan_objective objective;
+  status = tri_plan_parse_objective(objective_name, &objective, err);
+  if (status != TRI_OK) return tri_status_prefix(err, status, "--optimise");
   uint32_t expected = (uint32_t)expect.count;
   *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .key_dir = key_dir, .expect = expect.items,
                                   .n_expect = expected, .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
-                                  .context = (uint32_t)context, .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire,
-                                  .kv_type = kv_type, .lost_ms = lost_after * 1000, .ready_fd = (int)ready_fd};
+                                  .objective = objective, .all_workers = all_workers, .context = (uint32_t)context,
+                                  .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire, .kv_type = kv_type,
+                                  .lost_ms = lost_after * 1000, .ready_fd = (int)ready_fd};
   return TRI_OK;
 }
 

@@ -106,7 +106,8 @@ static tri_plan_model plan_model(const coordinator *c) {
   size_t buffers = need_of(c, 0, false, 1);
   size_t kv = tri_stage_kv_bytes(tri_model_shape(c->model), (int32_t)config->slots, (int32_t)config->context, (tri_ftype)config->kv_type);
   return (tri_plan_model){.layers = config->layers, .layer_bytes = need_of(c, 1, false, 1) - buffers - kv, .kv_bytes = kv,
-                          .head_bytes = need_of(c, 0, true, 1) - buffers};
+                          .head_bytes = need_of(c, 0, true, 1) - buffers,
+                          .row_bytes = tri_wire_row_bytes(c->config->wire, (size_t)tri_model_shape(c->model)->d)};
 }
 
 static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err) {
@@ -115,10 +116,17 @@ static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_err
   size_t n = tri_registry_order(&c->registry, c->config->expect, c->config->n_expect, order);
   for (size_t i = 0; i < n; i++) {
     const tri_msg_hello *h = &worker_at(c, order[i])->hello;
-    workers[i] = (tri_plan_worker){.name = h->name, .layer_us = h->layer_us, .head_us = h->head_us, .memory_bytes = h->memory_bytes,
-                                   .buffer_bytes = need_of(c, 0, false, h->threads)};
+    workers[i] = (tri_plan_worker){.name = h->name, .layer_ns = 1000ull * h->layer_us, .head_ns = 1000ull * h->head_us,
+                                   .memory_bytes = h->memory_bytes, .buffer_bytes = need_of(c, 0, false, h->threads),
+                                   .must = c->config->all_workers || i < c->config->n_expect};
   }
-  return tri_plan_split(&c->plan, &m, workers, (uint32_t)n, err);
+  /* a person who names workers, or counts them, has an order in mind */
+  tri_plan_options options = {.objective = c->config->objective, .fixed_order = c->config->all_workers || c->config->n_expect > 0};
+  tri_status status = tri_plan_make(&c->plan, &m, workers, (uint32_t)n, &options, err);
+  char why[TRI_PLAN_REASON];
+  for (uint32_t i = 0; i < n && status == TRI_OK; i++)
+    if (tri_plan_explain(&c->plan, &m, workers, (uint32_t)n, &options, i, why)) TRI_INFO("worker %s is %s", workers[i].name, why);
+  return status;
 }
 
 static void bring_up(coordinator *c, int64_t now_ms) {
@@ -139,7 +147,7 @@ static void bring_up(coordinator *c, int64_t now_ms) {
     const tri_plan_stage *part = &c->pipeline.part[i];
     const tri_worker *w = worker_at(c, c->pipeline.worker[i]);
     TRI_INFO("epoch %u: stage %u is %s, layers %u to %u, %s, %.2f ms a token", epoch, i + 1, w->hello.name, part->first, part->last - 1,
-             TRI_UNITS(part->bytes), (double)part->us / 1000);
+             TRI_UNITS(part->bytes), (double)part->ns / 1e6);
     c->outgoing = (tri_msg){.kind = TRI_MSG_ASSIGN};
     tri_pipeline_assign(&c->pipeline, &c->registry, i, &c->outgoing.assign);
     send_to_stage(c, i, now_ms);
