@@ -23,16 +23,28 @@ static value look_up(const renderer *r, tri_str name) {
 
 /* --- comparisons --- */
 
+static void enter(renderer *r, const node *n) {
+  template_step(r, n->line);
+  if (++r->depth > DEEPEST) FAIL(r, TRI_E_LIMIT, n, "more than %d levels", DEEPEST);
+}
+
+static bool equal(renderer *r, const node *n, const value *a, const value *b);
+
+static bool equal_lists(renderer *r, const node *n, const value *a, const value *b) {
+  bool same = a->n == b->n;
+  enter(r, n);
+  for (size_t i = 0; i < a->n && same; i++) same = equal(r, n, &a->items[i], &b->items[i]);
+  r->depth--;
+  return same;
+}
+
 static bool equal(renderer *r, const node *n, const value *a, const value *b) {
   template_step(r, n->line);
   if (is_number(a) && is_number(b)) return a->number == b->number;
   if (a->type != b->type) return false;
   switch (a->type) {
   case V_STRING: return a->n == b->n && (!a->n || memcmp(a->text, b->text, a->n) == 0);
-  case V_LIST:
-    for (size_t i = 0; i < a->n && a->n == b->n; i++)
-      if (!equal(r, n, &a->items[i], &b->items[i])) return false;
-    return a->n == b->n;
+  case V_LIST: return equal_lists(r, n, a, b);
   case V_DICT: return a->dict == b->dict;
   default: return true;
   }
@@ -260,8 +272,7 @@ static value eval(renderer *r, const node *n) {
 }
 
 value template_eval(renderer *r, const node *n) {
-  template_step(r, n->line);
-  if (++r->depth > DEEPEST) FAIL(r, TRI_E_LIMIT, n, "more than %d levels", DEEPEST);
+  enter(r, n);
   value v = eval(r, n);
   r->depth--;
   return v;

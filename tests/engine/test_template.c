@@ -103,6 +103,7 @@ static void what_has_no_sense_is_refused_with_its_line(void **state) {
       {"\n{{ raise_exception('No \x1b way') }}", TRI_E_INVALID, "line 2: the template refuses these messages: No ? way"},
       {"{% for a in range(3000) %}{% for b in range(3000) %}{% endfor %}{% endfor %}", TRI_E_LIMIT, "MiB are needed"},
       {"{% set n = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}", TRI_E_LIMIT, "MiB are needed"},
+      {"{% set n = namespace(s=[]) %}{% for i in range(50000) %}{% set n.s = [n.s] %}{% endfor %}{{ n.s == n.s }}", TRI_E_LIMIT, "levels"},
       {"{% for i in range(2000000) %}{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' }}{% endfor %}", TRI_E_LIMIT, "MiB"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
