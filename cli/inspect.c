@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "engine/check.h"
 #include "engine/order.h"
+#include "engine/parts.h"
 
 static bool as_json, only_meta, check;
 static const tri_arg args[] = {
@@ -91,21 +92,22 @@ static json_t *describe(const tri_gguf *g) {
                    "tensors", tensors);
 }
 
-static json_t *hash_of(const tri_check_part *p) {
-  char hex[2 * TRI_CHECK_HASH_BYTES + 1];
-  for (size_t i = 0; i < TRI_CHECK_HASH_BYTES; i++) snprintf(hex + 2 * i, 3, "%02x", p->hash[i]);
-  return json_pack("{s:s, s:I, s:s}", "part", p->name, "bytes", (json_int_t)p->bytes, "blake2b", hex);
+static json_t *hash_of(const tri_parts *p, size_t part) {
+  tri_part_hash hash;
+  char hex[2 * TRI_PARTS_HASH_BYTES + 1];
+  tri_parts_hash(p, part, &hash);
+  tri_parts_hex(&hash, hex);
+  return json_pack("{s:s, s:I, s:s}", "part", tri_parts_name(p, part), "bytes", (json_int_t)tri_parts_bytes(p, part), "blake2b", hex);
 }
 
 static tri_status add_parts(const tri_gguf *g, json_t *doc, tri_error *err) {
-  tri_check_part *parts;
-  size_t n;
+  tri_parts *parts;
+  tri_status status = tri_parts_open(&parts, g, err);
+  if (status != TRI_OK) return status;
   json_t *list = json_array();
-  tri_status status = tri_check_parts(g, &parts, &n, err);
-  if (status != TRI_OK) return json_decref(list), status;
-  for (size_t i = 0; i < n; i++) json_array_append_new(list, hash_of(&parts[i]));
+  for (size_t i = 0; i < tri_parts_count(parts); i++) json_array_append_new(list, hash_of(parts, i));
   json_object_set_new(doc, "parts", list);
-  free(parts);
+  tri_parts_close(&parts);
   return TRI_OK;
 }
 

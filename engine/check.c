@@ -2,7 +2,6 @@
 #include "engine/check.h"
 
 #include <math.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,82 +55,4 @@ tri_status tri_check_read(const tri_gguf *g, const tri_gguf_tensor *t, tri_check
   if (!tri_ternary_is(t->type)) return tri_matrix_is(t->type) ? read_values(g, t, err) : TRI_OK;
   tri_status status = tri_ternary_open(&x, g, t, NULL, 0, err);
   return status == TRI_OK ? read_ternary(&x, out, err) : status;
-}
-
-/* --- parts --- */
-
-enum { METADATA, EMBEDDING, FIRST_LAYER };
-
-/* The number that orders parts: metadata, embedding, layers, head, other. */
-static uint64_t part_of(const tri_gguf_tensor *t) {
-  const char *name = TRI_SHOW(t->name);
-  unsigned layer;
-  int used = 0;
-  if (strncmp(name, "token_embd.", 11) == 0) return EMBEDDING;
-  if (strncmp(name, "output.", 7) == 0 || strncmp(name, "output_norm.", 12) == 0) return UINT64_MAX - 1;
-  return sscanf(name, "blk.%9u.%n", &layer, &used) == 1 && used ? FIRST_LAYER + (uint64_t)layer : UINT64_MAX;
-}
-
-static void name_part(uint64_t part, char out[24]) {
-  if (part >= FIRST_LAYER && part < UINT64_MAX - 1) snprintf(out, 24, "layer %llu", (unsigned long long)(part - FIRST_LAYER));
-  else snprintf(out, 24, "%s", part == METADATA ? "metadata" : part == EMBEDDING ? "embedding" : part == UINT64_MAX ? "other" : "head");
-}
-
-typedef struct item {
-  uint64_t part;
-  tri_str name;
-  const tri_gguf_kv *kv;         /* of metadata, else … */
-  const tri_gguf_tensor *tensor; /* … this */
-} item;
-
-static int compare_items(const void *a, const void *b) {
-  const item *x = a, *y = b;
-  if (x->part != y->part) return x->part < y->part ? -1 : 1;
-  int order = memcmp(x->name.data, y->name.data, x->name.len < y->name.len ? x->name.len : y->name.len);
-  return order ? order : (x->name.len > y->name.len) - (x->name.len < y->name.len);
-}
-
-static void add_u64(crypto_generichash_state *h, uint64_t v) { crypto_generichash_update(h, (const uint8_t *)&v, sizeof v); }
-
-/* Each length before its bytes, so that no two contents give the same bytes. */
-static void add_item(crypto_generichash_state *h, const item *i) {
-  add_u64(h, i->name.len), crypto_generichash_update(h, (const uint8_t *)i->name.data, i->name.len);
-  if (i->kv) {
-    add_u64(h, i->kv->type), add_u64(h, i->kv->element_type), add_u64(h, i->kv->count), add_u64(h, i->kv->bytes);
-    crypto_generichash_update(h, i->kv->data, i->kv->bytes);
-    return;
-  }
-  const tri_gguf_tensor *t = i->tensor;
-  add_u64(h, t->type), add_u64(h, (uint64_t)t->n_dims);
-  for (int d = 0; d < t->n_dims; d++) add_u64(h, t->dims[d]);
-  add_u64(h, t->bytes), crypto_generichash_update(h, t->data, t->bytes);
-  tri_file_map_drop(t->data, t->bytes);
-}
-
-tri_status tri_check_parts(const tri_gguf *g, tri_check_part **parts, size_t *n, tri_error *err) {
-  size_t n_kvs = tri_gguf_kv_count(g), count = n_kvs + tri_gguf_tensor_count(g), made = 0;
-  item *items = calloc(count + 1, sizeof *items);
-  tri_check_part *out = calloc(count + 1, sizeof *out);
-  if (!items || !out) return free(items), free(out), tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", tri_gguf_path(g));
-  for (size_t i = 0; i < count; i++) {
-    const tri_gguf_kv *kv = i < n_kvs ? tri_gguf_kv_at(g, i) : NULL;
-    const tri_gguf_tensor *t = kv ? NULL : tri_gguf_tensor_at(g, i - n_kvs);
-    items[i] = kv ? (item){METADATA, kv->key, kv, NULL} : (item){part_of(t), t->name, NULL, t};
-  }
-  qsort(items, count, sizeof *items, compare_items);
-  for (size_t i = 0; i < count;) {
-    crypto_generichash_state h;
-    tri_check_part *p = &out[made++];
-    uint64_t part = items[i].part;
-    name_part(part, p->name);
-    crypto_generichash_init(&h, NULL, 0, TRI_CHECK_HASH_BYTES);
-    for (; i < count && items[i].part == part; i++) {
-      add_item(&h, &items[i]);
-      p->bytes += items[i].kv ? items[i].kv->bytes : items[i].tensor->bytes;
-    }
-    crypto_generichash_final(&h, p->hash, TRI_CHECK_HASH_BYTES);
-  }
-  free(items);
-  *parts = out, *n = made;
-  return TRI_OK;
 }

@@ -193,26 +193,28 @@ static tri_status read_tensor(const tri_gguf *g, tri_cursor *c, tri_gguf_tensor 
                            tri_type_name(t->type),
                            t->type == TRI_TYPE_TL2 ? ", which takes rows of 256 or more (in llama.cpp's files the number 39 is MXFP4)"
                            : "");
-  if (bytes > g->len)
-    return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: needs %llu bytes, the file has %zu in all",
-                           g->path, TRI_SHOW(t->name), (unsigned long long)bytes, g->len);
+  if (bytes > g->total)
+    return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: needs %llu bytes, the file has %llu in all",
+                           g->path, TRI_SHOW(t->name), (unsigned long long)bytes, (unsigned long long)g->total);
   t->bytes = (size_t)bytes;
   return TRI_OK;
 }
 
+/* Leaves the offset in `room`, until rooms are measured. */
 static tri_status place_tensor(const tri_gguf *g, tri_gguf_tensor *t, uint64_t offset, size_t alignment,
                                tri_error *err) {
   if (offset % alignment)
     return tri_status_fail(err, TRI_E_FORMAT,
                            "%s: tensor %s: offset %llu is not a multiple of the alignment, %zu", g->path,
                            TRI_SHOW(t->name), (unsigned long long)offset, alignment);
-  size_t room = g->len - g->base;
+  uint64_t room = g->total - g->base;
   if (offset > room || t->bytes > room - (size_t)offset)
     return tri_status_fail(
         err, TRI_E_FORMAT,
-        "%s: tensor %s: %zu bytes at offset %llu, beyond the %zu bytes of tensor data: a cut file?", g->path,
-        TRI_SHOW(t->name), t->bytes, (unsigned long long)offset, room);
-  t->data = g->data + g->base + offset;
+        "%s: tensor %s: %zu bytes at offset %llu, beyond the %llu bytes of tensor data: a cut file?", g->path,
+        TRI_SHOW(t->name), t->bytes, (unsigned long long)offset, (unsigned long long)room);
+  t->data = g->total == g->len ? g->data + g->base + offset : NULL;
+  t->room = (size_t)offset;
   return TRI_OK;
 }
 
@@ -226,7 +228,7 @@ static void measure_rooms(tri_gguf *g, uint64_t *offsets) {
   qsort(offsets, g->n_tensors, sizeof *offsets, compare_offsets);
   for (size_t i = 0; i < g->n_tensors; i++) {
     tri_gguf_tensor *t = &g->tensors[i];
-    uint64_t start = (uint64_t)(t->data - g->data) - g->base, end = g->len - g->base;
+    uint64_t start = t->room, end = g->total - g->base;
     size_t low = 0, high = g->n_tensors; /* the first offset beyond start is in [low, high] */
     while (low < high) {
       size_t middle = low + (high - low) / 2;
@@ -343,16 +345,19 @@ static tri_status parse(tri_gguf *g, tri_error *err) {
   return status;
 }
 
-tri_status tri_gguf_open_memory(tri_gguf **out, const void *data, size_t len, const char *name,
-                                tri_error *err) {
+tri_status tri_gguf_open_header(tri_gguf **out, const void *data, size_t len, uint64_t file_bytes, const char *name, tri_error *err) {
   tri_gguf *g = calloc(1, sizeof *g);
   if (!g || !(g->path = strdup(name)))
     return free(g), tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", name);
-  g->data = data, g->len = len;
+  g->data = data, g->len = len, g->total = file_bytes;
   tri_status status = parse(g, err);
   if (status != TRI_OK) return tri_gguf_close(&g), status;
   *out = g;
   return TRI_OK;
+}
+
+tri_status tri_gguf_open_memory(tri_gguf **out, const void *data, size_t len, const char *name, tri_error *err) {
+  return tri_gguf_open_header(out, data, len, len, name, err);
 }
 
 tri_status tri_gguf_open_one(tri_gguf **out, const char *path, tri_error *err) {
@@ -380,10 +385,11 @@ void tri_gguf_close(tri_gguf **g) {
 
 const char *tri_gguf_path(const tri_gguf *g) { return g->path; }
 uint64_t tri_gguf_file_bytes(const tri_gguf *g) {
-  uint64_t bytes = g->len;
-  for (size_t i = 0; i < g->n_more; i++) bytes += g->more[i]->len;
+  uint64_t bytes = g->total;
+  for (size_t i = 0; i < g->n_more; i++) bytes += g->more[i]->total;
   return bytes;
 }
+uint64_t tri_gguf_part_bytes(const tri_gguf *g, size_t part) { return part ? g->more[part - 1]->total : g->total; }
 size_t tri_gguf_part_count(const tri_gguf *g) { return 1 + g->n_more; }
 tri_str tri_gguf_header(const tri_gguf *g, size_t part) {
   const tri_gguf *p = part ? g->more[part - 1] : g;

@@ -66,7 +66,7 @@ typedef struct tri_gguf_tensor {
   uint32_t type; /* tri_type, or a number that we don't know */
   int n_dims;
   uint64_t dims[4]; /* dims[0] is the fastest (columns, k); unused ones are 1 */
-  const uint8_t *data;
+  const uint8_t *data; /* NULL where only the header is here */
   size_t bytes;     /* 0 if the type is unknown */
   size_t room;      /* bytes from data to the next tensor's data, or to the file's end */
 } tri_gguf_tensor;
@@ -80,6 +80,9 @@ TRI_MUST_CHECK tri_status tri_gguf_open(tri_gguf **out, const char *path, tri_er
 /* The same over bytes in memory, 8-byte aligned, which must outlive the object (tests and fuzzing). `name` stands in
  * messages. */
 TRI_MUST_CHECK tri_status tri_gguf_open_memory(tri_gguf **out, const void *data, size_t len, const char *name, tri_error *err);
+/* Likewise over a file's header alone (tri_gguf_header), the file having file_bytes in all: its tensors have no data. */
+TRI_MUST_CHECK tri_status tri_gguf_open_header(tri_gguf **out, const void *data, size_t len, uint64_t file_bytes, const char *name,
+                                               tri_error *err);
 /* Make one of the parts of a split file (split.no and split.count say which is which): `first` gets the others' tensors and owns
  * them. On failure all are closed. */
 TRI_MUST_CHECK tri_status tri_gguf_join(tri_gguf **first, tri_gguf **more, size_t n_more, tri_error *err);
@@ -87,6 +90,7 @@ void tri_gguf_close(tri_gguf **g);
 
 const char *tri_gguf_path(const tri_gguf *g);
 uint64_t tri_gguf_file_bytes(const tri_gguf *g);  /* of all parts */
+uint64_t tri_gguf_part_bytes(const tri_gguf *g, size_t part);
 size_t tri_gguf_part_count(const tri_gguf *g);    /* 1 where the file isn't split */
 /* The bytes before the first tensor's data of a part, from 0: metadata and tensor table. */
 tri_str tri_gguf_header(const tri_gguf *g, size_t part);

@@ -9,6 +9,7 @@ struct tri_gguf {
   tri_file_map map; /* {0} when the bytes are the caller's */
   const uint8_t *data;
   size_t len;
+  uint64_t total; /* bytes of the file: more than len where only its header is here */
   char *path;
   size_t base; /* where tensor data starts */
   size_t n_kvs, n_tensors;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine/model.h"
+#include "engine/model_impl.h"
 
 #include <math.h>
 #include <sodium.h>
@@ -10,15 +10,6 @@
 #include "engine/matrix.h"
 #include "engine/order.h"
 #include "engine/show.h"
-
-struct tri_model {
-  tri_gguf *gguf;
-  tri_shape shape;
-  tri_tokenizer *tokenizer;
-  tri_error no_tokenizer; /* why tokenizer is NULL */
-  tri_layer_tensors *layers; /* [n_layers] */
-  const tri_gguf_tensor *embedding, *head, *head_norm, *rope_factors; /* rope_factors: F32 [hd/2], or NULL */
-};
 
 /* --- tensors --- */
 
@@ -59,7 +50,7 @@ static tri_status find_layer(tri_model *m, int layer, tri_error *err) {
     snprintf(name, sizeof name, "blk.%d.%s.weight", layer, tri_linear_name((tri_linear)i));
     const tri_gguf_tensor *t = NULL;
     status = need_tensor(m, name, rows, cols, linears, &t, err);
-    if (status == TRI_OK) status = tri_ternary_open(&m->layers[layer].linear[i], m->gguf, t, NULL, 0, err);
+    if (status == TRI_OK && t->data) status = tri_ternary_open(&m->layers[layer].linear[i], m->gguf, t, NULL, 0, err);
   }
   for (int i = 0; i < TRI_LINEARS && status == TRI_OK; i++) {
     size_t rows, cols;
@@ -119,7 +110,7 @@ static tri_status find_rope_factors(tri_model *m, tri_error *err) {
   size_t pairs = (size_t)m->shape.hd / 2;
   if (!tri_gguf_find(m->gguf, name)) return TRI_OK;
   tri_status status = need_tensor(m, name, 1, pairs, vectors, &m->rope_factors, err);
-  for (size_t i = 0; i < pairs && status == TRI_OK; i++) {
+  for (size_t i = 0; i < pairs && status == TRI_OK && m->rope_factors->data; i++) {
     float factor = ((const float *)(const void *)m->rope_factors->data)[i];
     if (!(factor > 0) || !isfinite(factor))
       status = tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s: %g is no positive factor", tri_gguf_path(m->gguf), name, (double)factor);
@@ -157,10 +148,16 @@ static void open_tokenizer(tri_model *m) {
 }
 
 tri_status tri_model_open(tri_model **out, const char *path, tri_error *err) {
+  tri_gguf *g;
+  tri_status status = tri_gguf_open(&g, path, err);
+  return status == TRI_OK ? tri_model_open_gguf(out, &g, err) : status;
+}
+
+tri_status tri_model_open_gguf(tri_model **out, tri_gguf **g, tri_error *err) {
   tri_model *m = calloc(1, sizeof *m);
-  if (!m) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  tri_status status = tri_gguf_open(&m->gguf, path, err);
-  if (status == TRI_OK) status = tri_shape_read(&m->shape, m->gguf, err);
+  if (!m) return tri_gguf_close(g), tri_status_fail(err, TRI_E_NOMEM, "out of memory");
+  m->gguf = *g, *g = NULL;
+  tri_status status = tri_shape_read(&m->shape, m->gguf, err);
   if (status == TRI_OK) status = find_tensors(m, err);
   if (status == TRI_OK) status = tri_order_check(m->gguf, err);
   if (status != TRI_OK) return tri_model_close(&m), status;
@@ -174,7 +171,8 @@ void tri_model_close(tri_model **model) {
   if (!m) return;
   tri_tokenizer_close(&m->tokenizer);
   tri_gguf_close(&m->gguf);
-  free(m->layers);
+  if (!m->phantom) free(m->layers);
+  free(m->phantom), free(m->phantom_bytes);
   free(m);
   *model = NULL;
 }
@@ -186,6 +184,22 @@ const tri_layer_tensors *tri_model_layer(const tri_model *m, int layer) { return
 const tri_gguf_tensor *tri_model_embedding(const tri_model *m) { return m->embedding; }
 const tri_gguf_tensor *tri_model_head(const tri_model *m) { return m->head; }
 const tri_gguf_tensor *tri_model_head_norm(const tri_model *m) { return m->head_norm; }
+
+/* A layer's tensors stand in one part, so one of them speaks for all. */
+static bool has_layer(const tri_model *m, int layer) {
+  const tri_layer_tensors *t = &m->layers[layer];
+  return t->linear[0].tensor && t->norm[TRI_NORM_ATTN]->data;
+}
+
+tri_status tri_model_check_present(const tri_model *m, int first, int last, bool embed, bool head, tri_error *err) {
+  char what[32] = "";
+  if (m->rope_factors && !m->rope_factors->data) snprintf(what, sizeof what, "rope_freqs");
+  if (embed && !m->embedding->data) snprintf(what, sizeof what, "the embedding");
+  if (head && !(m->head->data && m->head_norm->data)) snprintf(what, sizeof what, "the head");
+  for (int i = first; i < last; i++)
+    if (!has_layer(m, i)) snprintf(what, sizeof what, "layer %d", i);
+  return what[0] ? tri_status_fail(err, TRI_E_NOT_FOUND, "%s: %s is not here", tri_gguf_path(m->gguf), what) : TRI_OK;
+}
 
 float tri_model_rope_step(const tri_model *m, int pair) {
   const tri_shape *s = &m->shape;

@@ -19,7 +19,16 @@ typedef struct tri_model tri_model;
  * no tensor and no key that would change the result and isn't understood here; and that its I2_S isn't in another order (order.h).
  * Errors name the file and the tensor or key. The tokenizer is built too; a file without one that we know still opens, and whoever needs it gets the reason from tri_model_need_tokenizer. */
 TRI_MUST_CHECK tri_status tri_model_open(tri_model **out, const char *path, tri_error *err);
+/* The same of an open file, which becomes the model's, also on failure. Of a file whose tensors have no data, or only some of them
+ * (engine/parts.h), shape and tokenizer are complete, and what is there of the weights can be used. */
+TRI_MUST_CHECK tri_status tri_model_open_gguf(tri_model **out, tri_gguf **g, tri_error *err);
+/* A model of this shape with one layer of random weights, and a head of this type (tri_matrix_is) with at most `rows` rows, for timing: it
+ * takes the memory of its largest matrix. No tokenizer, no embedding to read. */
+TRI_MUST_CHECK tri_status tri_model_open_phantom(tri_model **out, const tri_shape *shape, uint32_t head_type, int32_t rows, tri_error *err);
 void tri_model_close(tri_model **m);
+
+/* TRI_E_NOT_FOUND, naming the first that is missing, unless the data of these layers and ends are here. */
+TRI_MUST_CHECK tri_status tri_model_check_present(const tri_model *m, int first, int last, bool embed, bool head, tri_error *err);
 
 const tri_gguf *tri_model_gguf(const tri_model *m);
 const tri_shape *tri_model_shape(const tri_model *m);

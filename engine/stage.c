@@ -126,7 +126,7 @@ static tri_status check_spec(const tri_model *m, const tri_stage_spec *spec, tri
   if (spec->context < 1 || spec->context > s->context)
     return tri_status_fail(err, TRI_E_INVALID, "a context of %d is not between 1 and the model's %d", spec->context, s->context);
   if (spec->slots < 1 || spec->max_rows < 1) return tri_status_fail(err, TRI_E_INVALID, "a stage needs at least one slot and one row");
-  return TRI_OK;
+  return tri_model_check_present(m, spec->first, spec->last, spec->embed, spec->head, err);
 }
 
 tri_status tri_stage_open(tri_stage **out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_stage_spec *spec,
