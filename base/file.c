@@ -153,3 +153,13 @@ tri_status tri_file_make_folder(const char *path, unsigned mode, tri_error *err)
   free(copy);
   return ok ? TRI_OK : tri_status_fail(err, TRI_E_IO, "%s: cannot make the folder: %s", path, strerror(errno));
 }
+
+bool tri_file_cache_folder(char *out, size_t cap) {
+  const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  tri_error err;
+  int n;
+  if (base && base[0] == '/') n = snprintf(out, cap, "%s/trireme", base);
+  else if (home && home[0] == '/') n = snprintf(out, cap, "%s/.cache/trireme", home);
+  else return false;
+  return n > 0 && (size_t)n < cap && tri_file_make_folder(out, 0700, &err) == TRI_OK;
+}

@@ -30,5 +30,7 @@ void tri_file_writer_abort(tri_file_writer **w);
 
 /* Create a folder, and those above it, with this mode where they are missing. */
 TRI_MUST_CHECK tri_status tri_file_make_folder(const char *path, unsigned mode, tri_error *err);
+/* $XDG_CACHE_HOME/trireme or ~/.cache/trireme, made if need be; false: there is none, or its path doesn't fit. */
+bool tri_file_cache_folder(char *out, size_t cap);
 
 #endif

@@ -111,7 +111,6 @@ static void begin(command *cmd, const tri_cluster *c, const char *program, const
   cmd->n = cmd->n_text = 0;
   snprintf(cmd->program, sizeof cmd->program, "%s/%s", c->bin, program);
   add(cmd, cmd->program, NULL);
-  add(cmd, "--model", c->options.model_path);
   char *key = cmd->text[cmd->n_text++];
   snprintf(key, PATH_MAX, "%s/%s", c->folder.path, node);
   add(cmd, "--key", key);
@@ -150,6 +149,7 @@ static tri_status spawn_coordinator(tri_cluster *c, tri_error *err) {
   if (pipe2(fds, O_CLOEXEC) != 0) return tri_status_fail(err, TRI_E_IO, "cannot make a pipe: %s", strerror(errno));
   command cmd;
   begin(&cmd, c, "trireme-coordinator", "coordinator");
+  add(&cmd, "--model", c->options.model_path);
   add(&cmd, "--listen", "tcp://127.0.0.1:0");
   add(&cmd, "--wire", tri_wire_name(c->options.wire));
   add(&cmd, "--kv", tri_kv_name(c->options.kv_type));
@@ -175,6 +175,10 @@ static tri_status spawn_worker(tri_cluster *c, int i, tri_error *err) {
   char name[16];
   worker_name(i, name);
   begin(&cmd, c, "trireme-worker", name);
+  if (!c->options.fetch) add(&cmd, "--model", c->options.model_path);
+  char *cache = cmd.text[cmd.n_text++];
+  snprintf(cache, PATH_MAX, "%s/%s/parts", c->folder.path, name);
+  add(&cmd, "--cache", cache);
   add(&cmd, "--coordinator", c->endpoint);
   add(&cmd, "--listen", "tcp://127.0.0.1:0");
   add_int(&cmd, "--threads", threads_each(&c->options));

@@ -26,6 +26,7 @@ typedef struct tri_cluster_options {
   int64_t memory;    /* of each worker, bytes; 0: no limit but the machine's */
   int lost_after_s;  /* a worker silent for so long is lost; 0: 30, as this machine may be busy, and one that ends is noticed
                         at once anyway */
+  bool fetch;        /* workers have no model file: parts come from the coordinator and each other into their key folders' "parts" */
   int absent;        /* the last so many workers have keys, but are not started: for tri_cluster_restart, or for a test that
                         plays them. Then tri_cluster_start returns once the coordinator listens */
 } tri_cluster_options;

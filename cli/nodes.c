@@ -29,16 +29,24 @@ static void describe_layers(const json_t *w, char *out, size_t size) {
            json_is_true(json_object_get(w, "head")) ? " head" : "");
 }
 
+static void describe_state(const json_t *w, char *out, size_t size) {
+  double here = number_of(w, "fetched_bytes"), all = number_of(w, "fetch_bytes"), rate = number_of(w, "fetch_bytes_per_s");
+  if (all <= 0) snprintf(out, size, "%s", text_of(w, "state"));
+  else if (rate <= 0) snprintf(out, size, "gets %.0f%%", 100 * here / all);
+  else snprintf(out, size, "gets %.0f%%, %.1f MB/s, %.0f s", 100 * here / all, rate / 1e6, (all - here) / rate);
+}
+
 void tri_nodes_table(const json_t *status, FILE *out) {
   size_t i;
   json_t *w;
-  fprintf(out, "%-6s %-12s %-9s %-14s %9s %9s %13s %9s %6s\n", "stage", "worker", "state", "layers", "stage MB", "RSS MB", "ms per token",
+  fprintf(out, "%-6s %-12s %-24s %-14s %9s %9s %13s %9s %6s\n", "stage", "worker", "state", "layers", "stage MB", "RSS MB", "ms per token",
           "bytes/hop", "busy");
   json_array_foreach(json_object_get(status, "workers"), i, w) {
-    char stage[16] = "-", layers[48];
+    char stage[16] = "-", layers[48], state[48];
     if (json_object_get(w, "stage")) snprintf(stage, sizeof stage, "%.0f", number_of(w, "stage"));
     describe_layers(w, layers, sizeof layers);
-    fprintf(out, "%-6s %-12s %-9s %-14s %9.1f %9.1f %13.3f %9.0f %5.0f%%\n", stage, text_of(w, "name"), text_of(w, "state"), layers,
+    describe_state(w, state, sizeof state);
+    fprintf(out, "%-6s %-12s %-24s %-14s %9.1f %9.1f %13.3f %9.0f %5.0f%%\n", stage, text_of(w, "name"), state, layers,
             number_of(w, "stage_bytes") / 1e6, number_of(w, "rss_bytes") / 1e6, number_of(w, "ms_per_token"),
             number_of(w, "bytes_per_token"), number_of(w, "busy") * 100);
   }

@@ -62,6 +62,10 @@ typedef enum sender { SENDER_WORKER, SENDER_CLIENT, SENDER_NOBODY } sender;
 
 static sender sender_of(tri_msg_kind kind) {
   switch (kind) {
+  case TRI_MSG_KNOCK:
+  case TRI_MSG_NEED:
+  case TRI_MSG_WANT:
+  case TRI_MSG_HOLDS:
   case TRI_MSG_HELLO:
   case TRI_MSG_BOUND:
   case TRI_MSG_READY:
@@ -92,6 +96,7 @@ static void on_message(coordinator *c, const tri_incoming *in, const tri_msg *m)
     return;
   }
   sender role = sender_of(m->kind);
+  if (role == SENDER_WORKER && who->role == TRI_ROLE_WORKER && coordinator_parts_message(c, in, m, who)) return;
   if (role == SENDER_WORKER && who->role == TRI_ROLE_WORKER) coordinator_worker_message(c, in, m, who, tri_clock_ms());
   else if (role == SENDER_CLIENT && (who->role == TRI_ROLE_CLIENT || who->role == TRI_ROLE_ADMIN))
     coordinator_client_message(c, in, m, who);
@@ -112,6 +117,7 @@ static void read_link(void *arg) {
     const tri_allowed *who = tri_keys_find(&c->allowed, in.key);
     TRI_WARN("a bad message from %s (%s): %s", who ? who->name : "an unknown key", in.address, err.text);
   }
+  tri_server_pump(c->server);
   coordinator_pump(c);
 }
 
@@ -163,6 +169,7 @@ static tri_status start_listening(coordinator *c, tri_error *err) {
   tri_net_limit_payload(c->net, row > TRI_MAX_PROMPT ? row : TRI_MAX_PROMPT);
   uint16_t port;
   tri_status status = tri_link_listen(&c->link, c->net, TRI_LINK_CONTROL, c->config->listen, "control", &port, err);
+  if (status == TRI_OK) status = coordinator_parts_serve(c, err);
   if (status == TRI_OK) status = tri_loop_add_link(c->loop, c->link, read_link, c, err);
   if (status != TRI_OK) return status;
   int host = (int)(strrchr(c->config->listen, ':') - c->config->listen);
@@ -175,6 +182,7 @@ static tri_status start_listening(coordinator *c, tri_error *err) {
 
 static void close_all(coordinator *c) {
   tri_loop_destroy(&c->loop);
+  coordinator_parts_close(c);
   tri_link_close(&c->link);
   tri_net_destroy(&c->net);
   tri_jobs_free(&c->jobs);
@@ -194,6 +202,7 @@ tri_status tri_coordinator_run(const tri_coordinator_config *config, tri_error *
   if (status == TRI_OK) status = reload_allowed(c, err);
   if (status == TRI_OK) status = tri_model_open(&c->model, config->model_path, err);
   if (status == TRI_OK) status = prepare_state(c, err);
+  if (status == TRI_OK) status = coordinator_parts_open(c, err);
   if (status == TRI_OK) status = tri_net_create(&c->net, &c->key, allow, c, err);
   if (status == TRI_OK) status = tri_loop_create(&c->loop, c->net, err);
   if (status == TRI_OK) status = tri_loop_on_signal(c->loop, on_signal, c, err);

@@ -7,8 +7,10 @@
 #include "coordinator/pipeline.h"
 #include "coordinator/registry.h"
 #include "coordinator/scheduler.h"
+#include "engine/manifest.h"
 #include "engine/stage.h"
 #include "proto/loop.h"
+#include "proto/server.h"
 
 /* Inside coordinator/ only: what the glue's files share. One thread. */
 
@@ -33,6 +35,14 @@ typedef struct coordinator {
   tri_allow_list allowed;
   struct timespec allowed_mtime; /* of the file that was read */
   int64_t start_ms, next_probe_ms;
+  /* the model's parts */
+  tri_parts *parts;
+  tri_manifest manifest;
+  tri_buf manifest_bytes;     /* as it is sent */
+  tri_server *server;
+  uint8_t *holds;             /* [TRI_REGISTRY_MAX, hold_bytes]: a bit for each part that a worker has */
+  size_t hold_bytes;
+  uint64_t given_bytes[TRI_REGISTRY_MAX + 1]; /* that others were told to get from each worker, and from the coordinator */
   /* state machines */
   tri_registry registry;
   tri_pipeline pipeline;
@@ -59,6 +69,15 @@ typedef struct coordinator {
 tri_status coordinator_send(coordinator *c, const tri_peer *to, const void *payload, size_t len, tri_error *err);
 /* Say no to whoever sent `in`. */
 void coordinator_refuse(coordinator *c, const tri_incoming *in, tri_status status, const char *text);
+
+/* --- parts.c --- */
+tri_status coordinator_parts_open(coordinator *c, tri_error *err);  /* once the model is open */
+tri_status coordinator_parts_serve(coordinator *c, tri_error *err); /* once the link listens */
+void coordinator_parts_close(coordinator *c);
+/* Takes what a worker says about parts, whether it has said hello or not. False: it is about something else. */
+bool coordinator_parts_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
+/* A worker's list of what it has. */
+void coordinator_parts_holds(coordinator *c, int index, const uint8_t *bits, size_t len);
 
 /* --- workers.c --- */
 void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who, int64_t now_ms);

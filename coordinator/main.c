@@ -15,7 +15,7 @@ static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -
 static tri_args_list expect;
 static bool all_workers;
 static const tri_arg args[] = {
-    {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file: the same as the workers'.", 0, 0},
+    {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file. Workers get what they need of it from here.", 0, 0},
     {"listen", 0, TRI_ARG_STRING, &listen_on, "ENDPOINT", "Where workers and clients connect (default tcp://0.0.0.0:7117).", 0, 0},
     {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with allowed.keys in it.", 0, 0},
     {"min-workers", 'w', TRI_ARG_INT, &min_workers, "N", "Serve once that many workers are there (default 1).", 1, TRI_REGISTRY_MAX},

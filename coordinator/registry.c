@@ -101,6 +101,8 @@ void tri_registry_heartbeat(tri_registry *r, int index, const tri_msg_heartbeat 
     double share = (double)(beat->busy_us - w->beat.busy_us) / (double)wall_us;
     w->busy_share = share < 1 ? share : 1;
   }
+  if (wall_us > 0 && beat->fetch_bytes && beat->fetch_bytes == w->beat.fetch_bytes && beat->fetched_bytes >= w->beat.fetched_bytes)
+    w->fetch_bytes_per_s = (double)(beat->fetched_bytes - w->beat.fetched_bytes) * 1e6 / (double)wall_us;
   w->beat = *beat;
   w->seen_ms = w->beat_ms = now_ms;
 }

@@ -30,6 +30,7 @@ typedef struct tri_worker {
   uint64_t stage_bytes;       /* that the stage holds, from Bound */
   tri_msg_heartbeat beat;     /* the last one */
   double busy_share;          /* of the time between the last two heartbeats spent computing */
+  double fetch_bytes_per_s;   /* between the last two heartbeats in which it was getting parts */
   int64_t seen_ms, beat_ms;
 } tri_worker;
 

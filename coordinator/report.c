@@ -40,6 +40,13 @@ static json_t *report_worker(const coordinator *c, const tri_worker *w) {
   if (w->stage >= 0) report_stage(c, w, out);
   json_object_set_new(out, "layer_ms", number(w->hello.layer_us / 1e3, 1e-3));
   json_object_set_new(out, "head_ms", number(w->hello.head_us / 1e3, 1e-3));
+  if (b->fetch_bytes) {
+    json_object_set_new(out, "fetched_bytes", json_integer((json_int_t)b->fetched_bytes));
+    json_object_set_new(out, "fetch_bytes", json_integer((json_int_t)b->fetch_bytes));
+    json_object_set_new(out, "fetch_bytes_per_s", number(w->fetch_bytes_per_s, 1));
+  }
+  json_object_set_new(out, "layer_rows_ms", number(w->hello.layer_rows_us / 1e3, 1e-3));
+  json_object_set_new(out, "head_rows_ms", number(w->hello.head_rows_us / 1e3, 1e-3));
   json_object_set_new(out, "busy", number(w->busy_share, 1e-3));
   json_object_set_new(out, "ms_per_token", number((double)b->busy_us / 1e3 / rows, 1e-3));
   json_object_set_new(out, "bytes_per_token", number((double)b->sent_bytes / rows, 1e-1));

@@ -117,6 +117,8 @@ static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_err
   for (size_t i = 0; i < n; i++) {
     const tri_msg_hello *h = &worker_at(c, order[i])->hello;
     workers[i] = (tri_plan_worker){.name = h->name, .layer_ns = 1000ull * h->layer_us, .head_ns = 1000ull * h->head_us,
+                                   .layer_many_ns = 1000ull * h->layer_rows_us / TRI_PLAN_MANY,
+                                   .head_many_ns = 1000ull * h->head_rows_us / TRI_PLAN_MANY,
                                    .memory_bytes = h->memory_bytes, .buffer_bytes = need_of(c, 0, false, h->threads),
                                    .must = c->config->all_workers || i < c->config->n_expect};
   }
@@ -193,6 +195,8 @@ static void on_hello(coordinator *c, const tri_incoming *in, const tri_msg_hello
   TRI_INFO("worker %s joined from %s (key of %s): %s, %u thread%s, %s, %.2f ms a layer, %.2f ms for the head", hello->name, in->address,
            who->name, hello->isa, hello->threads, hello->threads == 1 ? "" : "s", TRI_UNITS(hello->memory_bytes), hello->layer_us / 1e3,
            hello->head_us / 1e3);
+  coordinator_parts_holds(c, index, NULL, 0);
+  c->given_bytes[index] = 0;
   c->outgoing = (tri_msg){.kind = TRI_MSG_WELCOME, .welcome = {.heartbeat_ms = TRI_REGISTRY_HEARTBEAT_MS}};
   if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) lose_worker(c, index, err.text, now_ms);
 }
@@ -273,7 +277,8 @@ void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tr
     return;
   }
   worker_at(c, index)->seen_ms = now_ms;
-  if (m->kind == TRI_MSG_HEARTBEAT) tri_registry_heartbeat(&c->registry, index, &m->heartbeat, now_ms);
+  if (m->kind == TRI_MSG_HOLDS) coordinator_parts_holds(c, index, in->payload, in->payload_len);
+  else if (m->kind == TRI_MSG_HEARTBEAT) tri_registry_heartbeat(&c->registry, index, &m->heartbeat, now_ms);
   else on_epoch_message(c, index, in, m, now_ms);
 }
 

@@ -389,6 +389,7 @@ uint64_t tri_gguf_file_bytes(const tri_gguf *g) {
   for (size_t i = 0; i < g->n_more; i++) bytes += g->more[i]->total;
   return bytes;
 }
+const char *tri_gguf_part_path(const tri_gguf *g, size_t part) { return part ? g->more[part - 1]->path : g->path; }
 uint64_t tri_gguf_part_bytes(const tri_gguf *g, size_t part) { return part ? g->more[part - 1]->total : g->total; }
 size_t tri_gguf_part_count(const tri_gguf *g) { return 1 + g->n_more; }
 tri_str tri_gguf_header(const tri_gguf *g, size_t part) {

@@ -90,6 +90,7 @@ void tri_gguf_close(tri_gguf **g);
 
 const char *tri_gguf_path(const tri_gguf *g);
 uint64_t tri_gguf_file_bytes(const tri_gguf *g);  /* of all parts */
+const char *tri_gguf_part_path(const tri_gguf *g, size_t part);
 uint64_t tri_gguf_part_bytes(const tri_gguf *g, size_t part);
 size_t tri_gguf_part_count(const tri_gguf *g);    /* 1 where the file isn't split */
 /* The bytes before the first tensor's data of a part, from 0: metadata and tensor table. */

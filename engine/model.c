@@ -149,19 +149,25 @@ static void open_tokenizer(tri_model *m) {
 
 tri_status tri_model_open(tri_model **out, const char *path, tri_error *err) {
   tri_gguf *g;
+  tri_model *m;
   tri_status status = tri_gguf_open(&g, path, err);
-  return status == TRI_OK ? tri_model_open_gguf(out, &g, err) : status;
+  if (status == TRI_OK) status = tri_model_open_gguf(&m, &g, true, err);
+  if (status != TRI_OK) return status;
+  status = tri_order_check(m->gguf, err);
+  if (status != TRI_OK) return tri_model_close(&m), status;
+  *out = m;
+  return TRI_OK;
 }
 
-tri_status tri_model_open_gguf(tri_model **out, tri_gguf **g, tri_error *err) {
+tri_status tri_model_open_gguf(tri_model **out, tri_gguf **g, bool text, tri_error *err) {
   tri_model *m = calloc(1, sizeof *m);
   if (!m) return tri_gguf_close(g), tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   m->gguf = *g, *g = NULL;
   tri_status status = tri_shape_read(&m->shape, m->gguf, err);
   if (status == TRI_OK) status = find_tensors(m, err);
-  if (status == TRI_OK) status = tri_order_check(m->gguf, err);
   if (status != TRI_OK) return tri_model_close(&m), status;
-  open_tokenizer(m);
+  if (text) open_tokenizer(m);
+  else tri_status_fail(&m->no_tokenizer, TRI_E_NOT_FOUND, "%s: opened without its tokenizer", tri_gguf_path(m->gguf));
   *out = m;
   return TRI_OK;
 }

@@ -20,8 +20,9 @@ typedef struct tri_model tri_model;
  * Errors name the file and the tensor or key. The tokenizer is built too; a file without one that we know still opens, and whoever needs it gets the reason from tri_model_need_tokenizer. */
 TRI_MUST_CHECK tri_status tri_model_open(tri_model **out, const char *path, tri_error *err);
 /* The same of an open file, which becomes the model's, also on failure. Of a file whose tensors have no data, or only some of them
- * (engine/parts.h), shape and tokenizer are complete, and what is there of the weights can be used. */
-TRI_MUST_CHECK tri_status tri_model_open_gguf(tri_model **out, tri_gguf **g, tri_error *err);
+ * (engine/parts.h), shape and tokenizer are complete, and what is there of the weights can be used. text: build the
+ * tokenizer, which takes a moment. */
+TRI_MUST_CHECK tri_status tri_model_open_gguf(tri_model **out, tri_gguf **g, bool text, tri_error *err);
 /* A model of this shape with one layer of random weights, and a head of this type (tri_matrix_is) with at most `rows` rows, for timing: it
  * takes the memory of its largest matrix. No tokenizer, no embedding to read. */
 TRI_MUST_CHECK tri_status tri_model_open_phantom(tri_model **out, const tri_shape *shape, uint32_t head_type, int32_t rows, tri_error *err);

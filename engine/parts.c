@@ -225,6 +225,22 @@ void tri_parts_attach(const tri_parts *p, tri_gguf *g, size_t index, const uint8
     g->tensors[p->refs[i].tensor - g->tensors].data = bytes + p->refs[i].at;
 }
 
+bool tri_parts_alike(const tri_parts *p, size_t index, const tri_parts *from, size_t from_index) {
+  const part *q = &p->list[index], *other = &from->list[from_index];
+  bool alike = q->kind == other->kind && q->n == other->n && q->bytes == other->bytes;
+  for (size_t i = 0; alike && i < q->n; i++) {
+    const tri_gguf_tensor *a = p->refs[q->first + i].tensor, *b = from->refs[other->first + i].tensor;
+    alike = a->bytes == b->bytes && a->name.len == b->name.len && memcmp(a->name.data, b->name.data, a->name.len) == 0;
+  }
+  return alike;
+}
+
+void tri_parts_lend(const tri_parts *p, tri_gguf *g, size_t index, const tri_parts *from, size_t from_index) {
+  const part *q = &p->list[index], *other = &from->list[from_index];
+  for (size_t i = 0; i < q->n; i++)
+    g->tensors[p->refs[q->first + i].tensor - g->tensors].data = from->refs[other->first + i].tensor->data;
+}
+
 bool tri_parts_present(const tri_parts *p, size_t index) {
   const part *q = &p->list[index];
   for (size_t i = q->first; i < q->first + q->n; i++)

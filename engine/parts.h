@@ -49,6 +49,10 @@ void tri_parts_hex(const tri_part_hash *hash, char out[2 * TRI_PARTS_HASH_BYTES 
 TRI_MUST_CHECK tri_status tri_parts_open_metadata(tri_gguf **out, const uint8_t *bytes, size_t len, const char *name, tri_error *err);
 /* Let the tensors of a part stand in these bytes, which must outlive the file and be tri_parts_bytes long; p is a view of g. */
 void tri_parts_attach(const tri_parts *p, tri_gguf *g, size_t part, const uint8_t *bytes);
+/* A part of another file has the same tensors, by names and bytes, as this one. */
+bool tri_parts_alike(const tri_parts *p, size_t part, const tri_parts *from, size_t from_part);
+/* Let the tensors of a part stand where those of a part alike stand. */
+void tri_parts_lend(const tri_parts *p, tri_gguf *g, size_t part, const tri_parts *from, size_t from_part);
 bool tri_parts_present(const tri_parts *p, size_t part); /* all of its tensors have data */
 
 #endif

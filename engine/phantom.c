@@ -66,6 +66,7 @@ tri_status tri_model_open_phantom(tri_model **out, const tri_shape *shape, uint3
   if (!p) return free(m), tri_status_fail(err, TRI_E_NOMEM, "out of memory for a timing");
   m->shape = *shape;
   m->shape.n_layers = 1, m->shape.tied = true;
+  if (m->shape.context < 64) m->shape.context = 64; /* a shape to time may ask for more positions than a tiny model has */
   if (m->shape.vocab > rows) m->shape.vocab = rows;
   m->phantom = p;
   tri_status status = fill(m, p, (size_t)m->shape.vocab, head_type, err);

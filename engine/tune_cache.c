@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "base/log.h"
@@ -42,22 +41,10 @@ static void cpu_name(char *out, size_t len) {
   if (f) fclose(f);
 }
 
-static bool cache_folder(char out[PATH_BYTES]) {
-  const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-  int n;
-  if (base && base[0] == '/') n = snprintf(out, PATH_BYTES, "%s", base);
-  else if (home && home[0] == '/') n = snprintf(out, PATH_BYTES, "%s/.cache", home);
-  else return false;
-  if (n < 0 || n > PATH_BYTES - 64) return false;
-  if (mkdir(out, 0700) != 0 && errno != EEXIST) return false;
-  strcat(out, "/trireme");
-  return mkdir(out, 0700) == 0 || errno == EEXIST;
-}
-
 tri_tune_cache *tri_tune_cache_lock(const tri_kernels *k, int threads) {
   char folder[PATH_BYTES], cpu[300], lock[PATH_BYTES + 16];
   tri_tune_cache *c = calloc(1, sizeof *c);
-  if (!c || !cache_folder(folder)) return free(c), NULL;
+  if (!c || !tri_file_cache_folder(folder, sizeof folder)) return free(c), NULL;
   cpu_name(cpu, sizeof cpu);
   snprintf(c->key, sizeof c->key, "%s; %s kernels; %d threads; version %s", cpu, k->name, threads, TRIREME_VERSION);
   uint8_t hash[crypto_generichash_BYTES_MIN];

@@ -12,7 +12,9 @@
   X(STEP, step, Step) X(RESULT, result, Result) X(HEARTBEAT, heartbeat, Heartbeat) X(FAULT, fault, Fault)    \
   X(STOP, stop, Stop) X(SUBMIT, submit, Submit) X(ACCEPTED, accepted, Accepted) X(TOKENS, tokens, Tokens)    \
   X(DONE, done, Done) X(CANCEL, cancel, Cancel) X(STATUS_REQUEST, status_request, StatusRequest)             \
-  X(STATUS, status, Status)
+  X(STATUS, status, Status) X(KNOCK, knock, Knock) X(MODEL, model, Model) X(NEED, need, Need)                \
+  X(SOURCE, source, Source) X(ADMIT, admit, Admit) X(WANT, want, Want) X(CHUNK, chunk, Chunk)                \
+  X(HOLDS, holds, Holds)
 
 const char *tri_done_reason_name(tri_done_reason reason) {
   static const char *const names[TRI_DONE_COUNT] = {"length", "end", "stop", "cancelled", "failed"};
@@ -118,6 +120,10 @@ static void check(verdict *v, const tri_msg *m) {
     require(v, m->tokens.n_logprobs <= TRI_MAX_ROWS, "logprobs", "too many");
     check_tokens(v, m->tokens.top_tokens, m->tokens.n_top, TRI_MAX_TOP, "top_tokens");
     break;
+  case TRI_MSG_HELLO: require(v, m->hello.parts_port <= UINT16_MAX, "parts_port", "out of range"); break;
+  case TRI_MSG_NEED: require(v, m->need.n_parts >= 1 && m->need.n_parts <= TRI_MAX_PARTS, "parts", "none or too many"); break;
+  case TRI_MSG_SOURCE: require(v, m->source.n_parts >= 1 && m->source.n_parts <= TRI_MAX_PARTS, "parts", "none or too many"); break;
+  case TRI_MSG_WANT: require(v, m->want.bytes <= TRI_CHUNK_BYTES, "bytes", "too many"); break;
   case TRI_MSG_DONE: require(v, (unsigned)m->done.reason < TRI_DONE_COUNT, "reason", "unknown"); break;
   default: break; /* any value will do */
   }
@@ -127,7 +133,8 @@ static void check(verdict *v, const tri_msg *m) {
 
 #define FIELDS_hello(NUM, TEXT, NOTE, BYTES)                                                                 \
   NUM(protocol) TEXT(version) TEXT(name) NUM(threads) NUM(memory_bytes) TEXT(isa) BYTES(model_id)            \
-  NUM(layer_us) NUM(head_us) TEXT(advertise)
+  NUM(layer_us) NUM(head_us) TEXT(advertise) NUM(layer_rows_us) NUM(head_rows_us) NUM(parts_port) NUM(rtt_us) \
+  NUM(link_kbps)
 #define FIELDS_welcome(NUM, TEXT, NOTE, BYTES) NUM(heartbeat_ms)
 #define FIELDS_refuse(NUM, TEXT, NOTE, BYTES) NUM(status) NOTE(text)
 #define FIELDS_assign(NUM, TEXT, NOTE, BYTES)                                                                \
@@ -143,7 +150,8 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_step(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
 #define FIELDS_result(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id) NOTE(error)
 #define FIELDS_heartbeat(NUM, TEXT, NOTE, BYTES)                                                             \
-  NUM(epoch) NUM(steps) NUM(rows) NUM(busy_us) NUM(rss_bytes) NUM(sent_bytes) NUM(dropped)
+  NUM(epoch) NUM(steps) NUM(rows) NUM(busy_us) NUM(rss_bytes) NUM(sent_bytes) NUM(dropped)         \
+  NUM(fetched_bytes) NUM(fetch_bytes)
 #define FIELDS_fault(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(status) NOTE(text)
 #define FIELDS_stop(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(leave)
 #define FIELDS_submit(NUM, TEXT, NOTE, BYTES)                                                                \
@@ -156,6 +164,14 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_cancel(NUM, TEXT, NOTE, BYTES) NUM(job)
 #define FIELDS_status_request(NUM, TEXT, NOTE, BYTES) NUM(protocol)
 #define FIELDS_status(NUM, TEXT, NOTE, BYTES)
+#define FIELDS_knock(NUM, TEXT, NOTE, BYTES) NUM(protocol) TEXT(version) TEXT(name)
+#define FIELDS_model(NUM, TEXT, NOTE, BYTES)
+#define FIELDS_need(NUM, TEXT, NOTE, BYTES) NOTE(text)
+#define FIELDS_source(NUM, TEXT, NOTE, BYTES) TEXT(endpoint) BYTES(server_key)
+#define FIELDS_admit(NUM, TEXT, NOTE, BYTES) BYTES(key) NUM(revoke)
+#define FIELDS_want(NUM, TEXT, NOTE, BYTES) BYTES(hash) NUM(at) NUM(bytes)
+#define FIELDS_chunk(NUM, TEXT, NOTE, BYTES) BYTES(hash) NUM(at) NOTE(error)
+#define FIELDS_holds(NUM, TEXT, NOTE, BYTES)
 
 /* A message on its way out: generated structures that point into the tri_msg. */
 typedef struct frame {
@@ -309,6 +325,11 @@ static void put_rest(verdict *v, frame *f, const tri_msg *m) {
     if (m->assign.has_upstream)
       f->assign.upstream_key = (ProtobufCBinaryData){TRI_KEY_BYTES, (uint8_t *)(uintptr_t)m->assign.upstream_key};
     break;
+  case TRI_MSG_NEED:
+    f->need.n_parts = m->need.n_parts, f->need.parts = (uint32_t *)(uintptr_t)m->need.parts;
+    if (m->need.has_failed) f->need.failed_key = (ProtobufCBinaryData){TRI_KEY_BYTES, (uint8_t *)(uintptr_t)m->need.failed_key};
+    break;
+  case TRI_MSG_SOURCE: f->source.n_parts = m->source.n_parts, f->source.parts = (uint32_t *)(uintptr_t)m->source.parts; break;
   case TRI_MSG_OPEN: put_sampling_into(v, f, &m->open.sampling, &f->open.sampling); break;
   case TRI_MSG_STEP: put_step_runs(f, &m->step); break;
   case TRI_MSG_RESULT: PUT_TOKENS(&m->result, &f->result); break;
@@ -327,6 +348,14 @@ static void get_rest(verdict *v, const Trireme__Envelope *e, tri_msg *m) {
     m->assign.has_upstream = e->assign->upstream_key.len > 0;
     if (m->assign.has_upstream)
       get_bytes(v, m->assign.upstream_key, TRI_KEY_BYTES, &e->assign->upstream_key, "upstream_key");
+    break;
+  case TRI_MSG_NEED:
+    m->need.n_parts = get_array(v, e->need->parts, e->need->n_parts, m->need.parts, TRI_MAX_PARTS, "parts");
+    m->need.has_failed = e->need->failed_key.len > 0;
+    if (m->need.has_failed) get_bytes(v, m->need.failed_key, TRI_KEY_BYTES, &e->need->failed_key, "failed_key");
+    break;
+  case TRI_MSG_SOURCE:
+    m->source.n_parts = get_array(v, e->source->parts, e->source->n_parts, m->source.parts, TRI_MAX_PARTS, "parts");
     break;
   case TRI_MSG_OPEN: get_sampling_from(v, e->open->sampling, &m->open.sampling); break;
   case TRI_MSG_STEP: get_step_runs(v, e->step, &m->step); break;

@@ -12,7 +12,7 @@
  * meaning of the fields: wire.proto. Generated protobuf types stay inside codec.c. */
 
 enum {
-  TRI_PROTOCOL = 2,
+  TRI_PROTOCOL = 3,
   TRI_KEY_BYTES = 32,
   TRI_ID_BYTES = 32,
   TRI_MAX_NAME = 64,        /* with the NUL, like all text sizes here */
@@ -29,6 +29,10 @@ enum {
   TRI_MAX_ENVELOPE = 64 << 10,
   TRI_MAX_PROMPT = 16 << 20, /* payload of Submit */
   TRI_MAX_PAYLOAD = 512 << 20,
+  TRI_MAX_PARTS = 512,       /* in one Need or Source */
+  TRI_CHUNK_BYTES = 256 << 10,     /* payload of Chunk */
+  TRI_MANIFEST_BYTES = 256 << 10,  /* of Model */
+  TRI_HOLDS_BYTES = 1024,          /* of Holds */
 };
 
 typedef enum tri_want { TRI_WANT_NONE, TRI_WANT_SAMPLE, TRI_WANT_LOGITS, TRI_WANT_SCORE, TRI_WANT_COUNT } tri_want;
@@ -37,11 +41,26 @@ typedef enum tri_done_reason {
 } tri_done_reason;
 
 typedef struct tri_msg_hello {
-  uint32_t protocol, threads, layer_us, head_us;
+  uint32_t protocol, threads, layer_us, head_us, layer_rows_us, head_rows_us, parts_port, rtt_us, link_kbps;
   uint64_t memory_bytes;
   char version[TRI_MAX_NAME], name[TRI_MAX_NAME], isa[TRI_MAX_NAME], advertise[TRI_MAX_ENDPOINT];
   uint8_t model_id[TRI_ID_BYTES];
 } tri_msg_hello;
+typedef struct tri_msg_knock { uint32_t protocol; char version[TRI_MAX_NAME], name[TRI_MAX_NAME]; } tri_msg_knock;
+typedef struct tri_msg_need {
+  uint32_t n_parts, parts[TRI_MAX_PARTS]; /* at least one */
+  bool has_failed;
+  uint8_t failed_key[TRI_KEY_BYTES];
+  char text[TRI_MAX_TEXT];
+} tri_msg_need;
+typedef struct tri_msg_source {
+  uint32_t n_parts, parts[TRI_MAX_PARTS];
+  char endpoint[TRI_MAX_ENDPOINT];
+  uint8_t server_key[TRI_KEY_BYTES];
+} tri_msg_source;
+typedef struct tri_msg_admit { uint8_t key[TRI_KEY_BYTES]; bool revoke; } tri_msg_admit;
+typedef struct tri_msg_want { uint8_t hash[TRI_ID_BYTES]; uint64_t at; uint32_t bytes; } tri_msg_want;
+typedef struct tri_msg_chunk { uint8_t hash[TRI_ID_BYTES]; uint64_t at; char error[TRI_MAX_TEXT]; } tri_msg_chunk;
 typedef struct tri_msg_refuse { int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_refuse;
 typedef struct tri_msg_assign {
   uint32_t epoch, stage, stages, first, last, slots, context, max_rows, wire, kv_type;
@@ -73,7 +92,7 @@ typedef struct tri_msg_result {
   float top_logprobs[TRI_MAX_TOP];
   char error[TRI_MAX_TEXT];
 } tri_msg_result;
-typedef struct tri_msg_heartbeat { uint32_t epoch; uint64_t steps, rows, busy_us, rss_bytes, sent_bytes, dropped; } tri_msg_heartbeat;
+typedef struct tri_msg_heartbeat { uint32_t epoch; uint64_t steps, rows, busy_us, rss_bytes, sent_bytes, dropped, fetched_bytes, fetch_bytes; } tri_msg_heartbeat;
 typedef struct tri_msg_fault { uint32_t epoch; int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_fault;
 typedef struct tri_msg_stop { uint32_t epoch; bool leave; } tri_msg_stop;
 typedef struct tri_msg_submit {
@@ -105,7 +124,8 @@ typedef struct tri_msg_done {
 typedef enum tri_msg_kind {
   TRI_MSG_HELLO, TRI_MSG_WELCOME, TRI_MSG_REFUSE, TRI_MSG_ASSIGN, TRI_MSG_BOUND, TRI_MSG_CONNECT, TRI_MSG_READY, TRI_MSG_OPEN,
   TRI_MSG_STEP, TRI_MSG_RESULT, TRI_MSG_HEARTBEAT, TRI_MSG_FAULT, TRI_MSG_STOP, TRI_MSG_SUBMIT, TRI_MSG_ACCEPTED, TRI_MSG_TOKENS,
-  TRI_MSG_DONE, TRI_MSG_CANCEL, TRI_MSG_STATUS_REQUEST, TRI_MSG_STATUS, TRI_MSG_KINDS
+  TRI_MSG_DONE, TRI_MSG_CANCEL, TRI_MSG_STATUS_REQUEST, TRI_MSG_STATUS, TRI_MSG_KNOCK, TRI_MSG_MODEL, TRI_MSG_NEED, TRI_MSG_SOURCE,
+  TRI_MSG_ADMIT, TRI_MSG_WANT, TRI_MSG_CHUNK, TRI_MSG_HOLDS, TRI_MSG_KINDS
 } tri_msg_kind;
 
 typedef struct tri_msg {
@@ -131,13 +151,20 @@ typedef struct tri_msg {
     struct { uint64_t job; } cancel;
     struct { uint32_t protocol; } status_request;
     struct { char none; } status; /* all is in the payload */
+    tri_msg_knock knock;
+    struct { char none; } model, holds; /* likewise */
+    tri_msg_need need;
+    tri_msg_source source;
+    tri_msg_admit admit;
+    tri_msg_want want;
+    tri_msg_chunk chunk;
   };
 } tri_msg;
 
 const char *tri_msg_kind_name(tri_msg_kind kind); /* "step" */
 const char *tri_done_reason_name(tri_done_reason reason); /* "length" */
 /* Append the envelope's bytes to *out. TRI_E_LIMIT naming the field if one breaks a limit (our own bug or a caller's). Texts
- * for people (refuse.text, fault.text, done.error, result.error) always pass: control characters in them become '?'. */
+ * for people (refuse.text, fault.text, need.text, done.error, result.error, chunk.error) always pass: control characters in them become '?'. */
 TRI_MUST_CHECK tri_status tri_codec_encode(const tri_msg *m, tri_buf *out, tri_error *err);
 /* TRI_E_PROTOCOL naming the message and the field on anything malformed; *out is then unspecified. Strings are
  * NUL-terminated within their size and free of control characters, but for stops, which may hold newlines. Left to the

@@ -259,13 +259,36 @@ static size_t payload_limit(const tri_link *link, tri_msg_kind kind) {
   case TRI_MSG_DONE:
   case TRI_MSG_STATUS: return text;
   case TRI_MSG_OPEN: return TRI_GRAMMAR_BYTES;
+  case TRI_MSG_MODEL: return TRI_MANIFEST_BYTES;
+  case TRI_MSG_HOLDS: return TRI_HOLDS_BYTES;
+  case TRI_MSG_CHUNK: return TRI_CHUNK_BYTES;
   default: return 0;
   }
 }
 
+/* What comes with an owned payload, and is freed with it. */
+typedef struct owned_note {
+  tri_net *net;
+  size_t len;
+} owned_note;
+
+/* On any thread. */
 static void free_payload(void *payload, void *hint) {
-  (void)hint;
+  owned_note *note = hint;
+  atomic_fetch_sub(&note->net->unsent, note->len);
+  free(note);
   free(payload);
+}
+
+static bool take_payload(tri_net *net, zmq_msg_t *frame, void *payload, size_t len) {
+  owned_note *note = malloc(sizeof *note);
+  if (!note) return false;
+  *note = (owned_note){net, len};
+  atomic_fetch_add(&net->unsent, len);
+  if (zmq_msg_init_data(frame, payload, len, free_payload, note) == 0) return true;
+  atomic_fetch_sub(&net->unsent, len);
+  free(note);
+  return false;
 }
 
 /* libzmq looks at its threads' news (a new connection, a queue that has drained) only now and then while it sends; asking for
@@ -313,7 +336,7 @@ tri_status tri_link_send(tri_link *link, const tri_peer *to, const tri_msg *m, v
                          tri_error *err) {
   zmq_msg_t frame; /* owns the payload from here on */
   zmq_msg_init(&frame);
-  bool got = len == 0 || (owned ? zmq_msg_init_data(&frame, payload, len, free_payload, NULL) : zmq_msg_init_size(&frame, len)) == 0;
+  bool got = len == 0 || (owned ? take_payload(link->net, &frame, payload, len) : zmq_msg_init_size(&frame, len) == 0);
   if (owned && (len == 0 || !got)) free(payload);
   if (!got) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a payload of %zu bytes", len);
   if (!owned && len) memcpy(zmq_msg_data(&frame), payload, len);
@@ -394,5 +417,7 @@ tri_status tri_link_recv(tri_link *link, tri_incoming *in, tri_msg *m, tri_error
   if (status != TRI_OK) in->payload = NULL, in->payload_len = 0;
   return status;
 }
+
+size_t tri_net_unsent_bytes(const tri_net *net) { return atomic_load(&net->unsent); }
 
 uint64_t tri_link_sent_bytes(const tri_link *link) { return link->sent_bytes; }

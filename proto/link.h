@@ -28,6 +28,9 @@ void tri_net_destroy(tri_net **net); /* after its loop and its links; waits at m
  * this much before it has proven its key, so set what the model needs. A connection that announces more is cut. */
 void tri_net_limit_payload(tri_net *net, size_t bytes);
 
+/* Bytes of owned payloads (tri_link_send) that no link has sent or dropped yet. */
+size_t tri_net_unsent_bytes(const tri_net *net);
+
 typedef enum tri_link_kind { TRI_LINK_CONTROL, TRI_LINK_DATA } tri_link_kind;
 
 /* "tcp://HOST:PORT", with brackets around an IPv6 address. */

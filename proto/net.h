@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_PROTO_NET_H
 #define TRI_PROTO_NET_H
+#include <stdatomic.h>
 #include "proto/link.h"
 
 /* Inside proto/ only: what links and the loop need of each other. Sockets are zmq's (void *). */
@@ -12,6 +13,7 @@ struct tri_net {
   tri_net_allow_fn *allow;
   void *allow_arg;
   size_t payload_limit;
+  _Atomic size_t unsent; /* bytes of payloads given to links and not yet sent or dropped */
 };
 
 /* Set integer options; the status is TRI_E_INTERNAL if one is refused. */

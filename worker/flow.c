@@ -196,8 +196,7 @@ void worker_flow_resume(worker *w) {
 tri_status worker_flow_bind(worker *w, uint16_t *port, tri_error *err) {
   *port = 0;
   /* for both data links of this epoch: the one listened on here and the one dialled on Connect */
-  size_t d = (size_t)tri_model_shape(w->model)->d;
-  tri_net_limit_payload(w->net, w->assign.max_rows * tri_wire_row_bytes((tri_wire)w->assign.wire, d));
+  tri_net_limit_payload(w->net, w->assign.max_rows * tri_wire_row_bytes((tri_wire)w->assign.wire, (size_t)w->d));
   if (w->assign.stage == 0) return TRI_OK;
   tri_status status = tri_link_listen(&w->upstream, w->net, TRI_LINK_DATA, w->config->listen, "data", port, err);
   if (status == TRI_OK) status = tri_loop_add_link(w->loop, w->upstream, read_upstream, w, err);

@@ -7,10 +7,13 @@
 #include "engine/single.h"
 #include "worker/worker.h"
 
-static const char *model_path, *coordinator, *key_dir, *name, *listen_on = "tcp://0.0.0.0:0", *advertise;
-static int64_t threads, memory, give_up;
+static const char *model_path, *coordinator, *key_dir, *name, *listen_on = "tcp://0.0.0.0:0", *advertise, *cache_dir;
+static int64_t threads, memory, give_up, cache_limit = (int64_t)20 << 30;
 static const tri_arg args[] = {
-    {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file: the same as the coordinator's.", 0, 0},
+    {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "A copy of the coordinator's model: what it has need not come over the network.", 0, 0},
+    {"cache", 0, TRI_ARG_STRING, &cache_dir, "DIR", "Where parts of models are kept (default: parts in ~/.cache/trireme).", 0, 0},
+    {"cache-limit", 0, TRI_ARG_SIZE, &cache_limit, "SIZE", "Keep at most so much there; what was used longest ago goes first (default 20G).",
+     1 << 20, 1e18},
     {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT.", 0, 0},
     {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with coordinator.key in it.", 0, 0},
     {"name", 0, TRI_ARG_STRING, &name, "NAME", "Name in the coordinator's status (default: the key's).", 0, 0},
@@ -27,7 +30,8 @@ static const tri_arg args[] = {
 static const tri_args_spec spec = {
     "trireme-worker",
     "Serve a share of a model's layers to a Trireme coordinator.",
-    "-m FILE --coordinator tcp://HOST:PORT --key DIR [options]",
+    "--coordinator tcp://HOST:PORT --key DIR [options]",
+    "  trireme-worker --coordinator tcp://10.0.0.1:7117 --key ~/trireme/w1\n"
     "  trireme-worker -m model.gguf --coordinator tcp://10.0.0.1:7117 --key ~/trireme/w1 --memory 2G\n", args, sizeof args / sizeof *args};
 
 static uint64_t available_bytes(void) {
@@ -43,9 +47,8 @@ static uint64_t available_bytes(void) {
 
 static tri_status check(const tri_worker_config *c, int positionals, char **argv, tri_error *err) {
   if (positionals) return tri_status_fail(err, TRI_E_INVALID, "unexpected argument '%s'", argv[1]);
-  if (!c->model_path || !c->coordinator || !c->key_dir)
-    return tri_status_fail(err, TRI_E_INVALID, "%s is needed; see trireme-worker --help",
-                           !c->model_path ? "--model FILE" : !c->coordinator ? "--coordinator ENDPOINT" : "--key DIR");
+  if (!c->coordinator || !c->key_dir)
+    return tri_status_fail(err, TRI_E_INVALID, "%s is needed; see trireme-worker --help", !c->coordinator ? "--coordinator ENDPOINT" : "--key DIR");
   return TRI_OK;
 }
 
@@ -55,7 +58,8 @@ int main(int argc, char **argv) {
   bool helped = false;
   tri_status status = tri_args_parse(&spec, argc, argv, &positionals, &helped, &err);
   if (helped) return 0;
-  tri_worker_config config = {.model_path = model_path, .coordinator = coordinator, .key_dir = key_dir, .name = name, .listen = listen_on,
+  tri_worker_config config = {.model_path = model_path, .cache_dir = cache_dir, .cache_bytes = (uint64_t)cache_limit,
+                              .coordinator = coordinator, .key_dir = key_dir, .name = name, .listen = listen_on,
                               .advertise = advertise, .threads = threads ? (int)threads : tri_single_cores(),
                               .memory_bytes = memory ? (uint64_t)memory : available_bytes(), .give_up_ms = give_up * 1000};
   if (status == TRI_OK) status = check(&config, positionals, argv, &err);

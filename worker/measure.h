@@ -3,13 +3,17 @@
 #define TRI_WORKER_MEASURE_H
 #include "engine/stage.h"
 
-/* What this machine takes for one row, measured with its own kernels and threads: the planner's input. */
+/* What this machine takes, measured with its own kernels and threads: the planner's input. */
+
+enum { TRI_MEASURE_ROWS = 24 };
+
 typedef struct tri_measure {
-  uint32_t layer_us; /* through one layer, at least 1 */
-  uint32_t head_us;  /* through final norm and head, at least 1 */
+  uint32_t layer_us, head_us;           /* one row through one layer; through final norm and head. At least 1 */
+  uint32_t layer_rows_us, head_rows_us; /* TRI_MEASURE_ROWS rows at once, all of them */
 } tri_measure;
 
-/* The least of as many runs as fit into a quarter of a second, of a stage that is opened for the purpose and closed again. */
+/* The least of as many runs as fit into a quarter of a second for each of the two numbers of rows, on a phantom of the model: its weights
+ * need not be here. The head is timed on a part of its rows. */
 TRI_MUST_CHECK tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool,
                                             const tri_tune *tune, tri_error *err);
 

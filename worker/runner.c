@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/units.h"
 #include "engine/need.h"
 #include "engine/kv.h"
@@ -13,10 +14,9 @@
 #include "worker/finish.h"
 
 struct tri_runner {
-  const tri_model *model;
+  const tri_shard_source *source;
   const tri_kernels *kernels;
   tri_pool *pool;
-  tri_tune tune;
   uint64_t memory_bytes;
   tri_mailbox *in, *done;
   pthread_t thread;
@@ -25,6 +25,10 @@ struct tri_runner {
   _Atomic uint32_t expected;  /* epoch */
   _Atomic int64_t busy_us, began_us; /* began: of the task at hand, 0: none */
   /* the runner thread's */
+  tri_tune tune;
+  bool tuned;
+  tri_shard *shard;
+  const tri_model *model;     /* the shard's */
   tri_stage *stage;
   uint32_t epoch;
   tri_wire wire;
@@ -43,6 +47,7 @@ void tri_task_free(tri_task **task) {
   tri_task *t = *task;
   if (!t) return;
   free(t->payload);
+  free(t->lack.parts);
   for (size_t i = 0; i < t->n_opens; i++) free(t->opens[i].grammar);
   free(t->opens);
   free(t->out);
@@ -50,15 +55,49 @@ void tri_task_free(tri_task **task) {
   *task = NULL;
 }
 
-/* --- loading --- */
-
 static void close_stage(tri_runner *r) {
   tri_finish_destroy(&r->finish);
   tri_stage_close(&r->stage);
   free(r->hidden), r->hidden = NULL;
   free(r->rows), r->rows = NULL;
+  tri_shard_close(&r->shard);
+  r->model = NULL;
   r->epoch = 0;
 }
+
+static tri_status open_shard(tri_runner *r, const size_t *parts, size_t n, bool text, tri_task *t) {
+  tri_status status = tri_shard_open(&r->shard, r->source, r->pool, parts, n, text, &t->lack, &t->err);
+  if (status == TRI_OK) r->model = tri_shard_model(r->shard);
+  return status;
+}
+
+/* --- measuring --- */
+
+static void log_tune(const tri_tune *t) {
+  for (int i = 0; i < t->n; i++)
+    TRI_INFO("%zu x %zu matrices are held as %s%s", t->entries[i].m, t->entries[i].k, tri_form_name(t->entries[i].form),
+             t->forced ? " (TRIREME_FORM)" : t->cached ? " (timed earlier)" : t->seconds > 0 ? " (timed now)" : "");
+}
+
+/* The forms of matrices are chosen once for a model; both need its shape only. */
+static tri_status tune(tri_runner *r, tri_error *err) {
+  if (r->tuned) return TRI_OK;
+  tri_status status = tri_tune_choose(&r->tune, tri_model_shape(r->model), r->kernels, r->pool, err);
+  if (status == TRI_OK) log_tune(&r->tune), r->tuned = true;
+  return status;
+}
+
+static tri_status measure(tri_runner *r, tri_task *t) {
+  close_stage(r);
+  tri_status status = open_shard(r, NULL, 0, false, t);
+  if (status == TRI_OK) status = tune(r, &t->err);
+  if (status == TRI_OK) status = tri_measure_model(&t->measure, r->model, r->kernels, r->pool, &r->tune, &t->err);
+  if (status == TRI_OK) t->d = tri_model_shape(r->model)->d, tri_model_id(r->model, t->model_id);
+  close_stage(r);
+  return status;
+}
+
+/* --- loading --- */
 
 static tri_status check_assign(const tri_runner *r, const tri_msg_assign *a, tri_error *err) {
   const tri_shape *shape = tri_model_shape(r->model);
@@ -86,16 +125,34 @@ static tri_status check_memory(const tri_runner *r, const tri_stage_spec *spec, 
   return tri_status_fail(err, TRI_E_LIMIT, "the stage needs %s, this worker may use %s", TRI_UNITS(need), TRI_UNITS(r->memory_bytes));
 }
 
-static tri_status load(tri_runner *r, tri_task *t) {
+/* The model with the assigned parts; sizes are known, and checked, before they are read. */
+static tri_status open_model(tri_runner *r, tri_task *t) {
   const tri_msg_assign *a = &t->assign;
-  close_stage(r);
-  tri_status status = check_assign(r, a, &t->err);
+  tri_status status = open_shard(r, NULL, 0, false, t);
+  if (status == TRI_OK) status = check_assign(r, a, &t->err);
+  if (status == TRI_OK) status = tune(r, &t->err);
   if (status != TRI_OK) return status;
   tri_stage_spec spec = spec_of(r, a);
   status = check_memory(r, &spec, &t->err);
-  if (status != TRI_OK) return status;
+  size_t *parts = malloc((a->last - a->first + 4) * sizeof *parts);
+  if (status == TRI_OK && !parts) status = tri_status_fail(&t->err, TRI_E_NOMEM, "out of memory for a list of parts");
+  if (status == TRI_OK) {
+    size_t n = tri_shard_needs(tri_shard_parts(r->shard), tri_model_shape(r->model)->tied, a->first, a->last, a->embed, a->head, parts);
+    tri_shard_close(&r->shard);
+    status = open_shard(r, parts, n, a->head, t);
+  }
+  free(parts);
+  return status;
+}
+
+static tri_status load(tri_runner *r, tri_task *t) {
+  const tri_msg_assign *a = &t->assign;
+  close_stage(r);
+  tri_status status = open_model(r, t);
+  if (status != TRI_OK) return close_stage(r), status;
+  tri_stage_spec spec = spec_of(r, a);
   status = tri_stage_open(&r->stage, r->model, r->kernels, r->pool, &spec, NULL, NULL, &t->err);
-  if (status != TRI_OK) return status;
+  if (status != TRI_OK) return close_stage(r), status;
   size_t d = (size_t)tri_model_shape(r->model)->d;
   r->hidden = malloc(a->max_rows * d * sizeof *r->hidden);
   r->rows = malloc(a->max_rows * sizeof *r->rows);
@@ -148,6 +205,7 @@ static tri_status step(tri_runner *r, tri_task *t) {
 
 static void perform(tri_runner *r, tri_task *t) {
   if (t->kind == TRI_TASK_DROP) close_stage(r);
+  else if (t->kind == TRI_TASK_MEASURE) t->status = measure(r, t);
   else if (t->epoch != atomic_load(&r->expected)) t->status = TRI_E_CANCELLED;
   else t->status = t->kind == TRI_TASK_LOAD ? load(r, t) : step(r, t);
 }
@@ -167,11 +225,11 @@ static void *run(void *arg) {
 
 /* --- the owner's side --- */
 
-tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool, const tri_tune *tune,
-                             uint64_t memory_bytes, tri_error *err) {
+tri_status tri_runner_create(tri_runner **out, const tri_shard_source *source, const tri_kernels *k, tri_pool *pool, uint64_t memory_bytes,
+                             tri_error *err) {
   tri_runner *r = calloc(1, sizeof *r);
   if (!r) return tri_pool_destroy(&pool), tri_status_fail(err, TRI_E_NOMEM, "out of memory for the runner");
-  r->model = m, r->kernels = k, r->pool = pool, r->tune = *tune, r->memory_bytes = memory_bytes;
+  r->source = source, r->kernels = k, r->pool = pool, r->memory_bytes = memory_bytes;
   tri_status status = tri_mailbox_create(&r->in, TRI_RUNNER_TASKS, err);
   if (status == TRI_OK) status = tri_mailbox_create(&r->done, TRI_RUNNER_TASKS, err);
   if (status == TRI_OK && pthread_create(&r->thread, NULL, run, r) != 0)

@@ -4,6 +4,8 @@
 #include "engine/stage.h"
 #include "engine/wire.h"
 #include "proto/codec.h"
+#include "worker/measure.h"
+#include "worker/shard.h"
 
 /* The compute thread: it owns the stage and does one task after another, so that links are served while it computes. Tasks go
  * in and come back, in order. */
@@ -13,6 +15,7 @@ typedef struct tri_runner tri_runner;
 enum { TRI_RUNNER_TASKS = 64 /* given and not yet taken back */ };
 
 typedef enum tri_task_kind {
+  TRI_TASK_MEASURE, /* how fast is the model here? */
   TRI_TASK_LOAD, /* open the stage of `assign`, in place of the one there */
   TRI_TASK_STEP,
   TRI_TASK_DROP, /* close the stage */
@@ -28,6 +31,12 @@ typedef struct tri_opening {
 typedef struct tri_task {
   tri_task_kind kind;
   uint32_t epoch;
+  /* MEASURE and LOAD */
+  tri_shard_lack lack;   /* out: parts without which it can't be done */
+  /* MEASURE */
+  tri_measure measure;   /* out, like the next two */
+  int32_t d;             /* values of a row */
+  uint8_t model_id[TRI_MODEL_ID_BYTES];
   /* LOAD */
   tri_msg_assign assign;
   size_t stage_bytes;    /* out: all that is held for it, tri_need_bytes */
@@ -48,10 +57,10 @@ typedef struct tri_task {
 tri_task *tri_task_new(tri_task_kind kind, uint32_t epoch); /* NULL when out of memory */
 void tri_task_free(tri_task **task);                        /* with what it owns */
 
-/* The model must outlive the runner. memory_bytes: a stage that needs more is not loaded. The pool becomes the runner's, also
- * on failure. */
-TRI_MUST_CHECK tri_status tri_runner_create(tri_runner **out, const tri_model *m, const tri_kernels *k, tri_pool *pool,
-                                            const tri_tune *tune, uint64_t memory_bytes, tri_error *err);
+/* Models are opened over `source`, which must outlive the runner, and whose manifest must be there with the first task. memory_bytes: a stage
+ * that needs more is not loaded. The pool becomes the runner's, also on failure. */
+TRI_MUST_CHECK tri_status tri_runner_create(tri_runner **out, const tri_shard_source *source, const tri_kernels *k, tri_pool *pool,
+                                            uint64_t memory_bytes, tri_error *err);
 void tri_runner_destroy(tri_runner **r); /* after the task at hand; frees what is queued */
 /* Ownership passes on success; TRI_E_BUSY when TRI_RUNNER_TASKS are out. */
 TRI_MUST_CHECK tri_status tri_runner_put(tri_runner *r, tri_task *task);

@@ -32,6 +32,7 @@ static bool give_runner(worker *w, tri_task *t) {
 
 static void drop_epoch(worker *w) {
   worker_flow_drop(w);
+  if (w->fetch) tri_fetch_stop(w->fetch);
   tri_runner_expect(w->runner, 0);
   if (w->assign.epoch) give_runner(w, tri_task_new(TRI_TASK_DROP, w->assign.epoch));
   w->assign = (tri_msg_assign){0};
@@ -51,6 +52,12 @@ void worker_fault(worker *w, tri_status status, const char *fmt, ...) {
   drop_epoch(w);
 }
 
+static void load(worker *w) {
+  tri_task *t = tri_task_new(TRI_TASK_LOAD, w->assign.epoch);
+  if (t) t->assign = w->assign;
+  if (!give_runner(w, t)) worker_fault(w, TRI_E_BUSY, "cannot load: too many tasks are waiting");
+}
+
 static void on_assign(worker *w, const tri_msg_assign *m) {
   drop_epoch(w);
   w->assign = *m;
@@ -58,9 +65,7 @@ static void on_assign(worker *w, const tri_msg_assign *m) {
   TRI_INFO("epoch %u: stage %u of %u, layers %u to %u%s%s", m->epoch, m->stage + 1, m->stages, m->first, m->last - 1,
            m->embed ? ", embedding" : "", m->head ? ", head" : "");
   tri_runner_expect(w->runner, m->epoch);
-  tri_task *t = tri_task_new(TRI_TASK_LOAD, m->epoch);
-  if (t) t->assign = *m;
-  if (!give_runner(w, t)) worker_fault(w, TRI_E_BUSY, "cannot load: too many tasks are waiting");
+  load(w);
 }
 
 /* Listen for the stage before, then tell. A fixed port may still be held by the link of the epoch before. */
@@ -84,12 +89,16 @@ static void try_bind(worker *w, size_t stage_bytes, int64_t now_ms) {
 
 static void on_loaded(worker *w, tri_task *t) {
   if (t->epoch == w->assign.epoch && w->state == LOADING) {
-    if (t->status != TRI_OK) {
+    if (t->lack.n) {
+      if (t->lack.damaged) TRI_WARN("%s", t->err.text);
+      worker_parts_get(w, &t->lack);
+    } else if (t->status != TRI_OK) {
       worker_fault(w, t->status, "cannot load its stage: %s", t->err.text);
     } else {
       w->state = BINDING;
       w->since_ms = tri_clock_ms();
       w->stage_bytes = t->stage_bytes;
+      worker_parts_tell(w);
       try_bind(w, t->stage_bytes, w->since_ms);
     }
   }
@@ -105,6 +114,65 @@ static void on_connect(worker *w, const tri_msg_connect *m) {
   if (status != TRI_OK) worker_fault(w, status, "the next stage: %s", err.text);
 }
 
+/* --- before the first hello --- */
+
+static void say_hello(worker *w) {
+  w->state = GREETED;
+  w->next_beat_ms = 0;
+  w->outgoing = (tri_msg){.kind = TRI_MSG_HELLO, .hello = w->hello};
+  worker_send(w, NULL, 0, false);
+}
+
+/* Hello says how fast the model is here, for which its metadata must be here. */
+static void prepare(worker *w) {
+  w->state = PREPARING;
+  if (w->measured) say_hello(w);
+  else if (!w->measuring) w->measuring = give_runner(w, tri_task_new(TRI_TASK_MEASURE, 0));
+}
+
+static void on_model(worker *w, const tri_incoming *in) {
+  tri_error err;
+  if (w->state != KNOCKED) return;
+  tri_status status = worker_parts_model(w, in->payload, in->payload_len, &err);
+  if (status == TRI_OK) {
+    prepare(w);
+  } else if (status == TRI_E_AGAIN) {
+    TRI_INFO("the coordinator serves another model now");
+    w->restart = true;
+    finish(w, TRI_OK);
+  } else {
+    finish(w, tri_status_fail(w->err, status, "the coordinator at %s: %s", w->config->coordinator, err.text));
+  }
+}
+
+static void on_measured(worker *w, tri_task *t) {
+  w->measuring = false;
+  if (t->status == TRI_OK) {
+    tri_msg_hello *h = &w->hello;
+    h->layer_us = t->measure.layer_us, h->head_us = t->measure.head_us;
+    h->layer_rows_us = t->measure.layer_rows_us, h->head_rows_us = t->measure.head_rows_us;
+    memcpy(h->model_id, t->model_id, sizeof h->model_id);
+    w->d = t->d;
+    w->measured = true;
+    TRI_INFO("%s kernels, %u thread%s: %u us a layer, %u us for the head", h->isa, h->threads, h->threads == 1 ? "" : "s", h->layer_us,
+             h->head_us);
+    if (w->state == PREPARING) say_hello(w);
+  } else if (w->state == PREPARING && t->lack.n) {
+    worker_parts_get(w, &t->lack);
+  } else if (!t->lack.n) {
+    finish(w, tri_status_fail(w->err, t->status, "cannot work with the coordinator's model: %s", t->err.text));
+  }
+  tri_task_free(&t);
+}
+
+void worker_fetched(void *arg, tri_status status, const tri_error *err) {
+  worker *w = arg;
+  if (w->state == LOADING && status == TRI_OK) load(w);
+  else if (w->state == LOADING) worker_fault(w, status, "cannot get its parts of the model: %s", err->text);
+  else if (w->state == PREPARING && status == TRI_OK) prepare(w);
+  else if (w->state == PREPARING) finish(w, tri_status_fail(w->err, status, "cannot get the model's metadata: %s", err->text));
+}
+
 static void on_tasks_done(void *arg) {
   worker *w = arg;
   /* one that waits for the next stage's queue goes first, and the order must hold */
@@ -112,6 +180,7 @@ static void on_tasks_done(void *arg) {
   for (tri_task *t; !w->unsent && (t = tri_runner_take(w->runner));) {
     if (t->kind == TRI_TASK_STEP) worker_flow_done(w, t);
     else if (t->kind == TRI_TASK_LOAD) on_loaded(w, t);
+    else if (t->kind == TRI_TASK_MEASURE) on_measured(w, t);
     else tri_task_free(&t);
   }
   worker_flow_resume(w);
@@ -136,6 +205,7 @@ static void on_welcome(worker *w, uint32_t heartbeat_ms) {
   if (w->state == GREETED) {
     w->state = IDLE;
     TRI_INFO("joined the coordinator at %s", w->config->coordinator);
+    worker_parts_tell(w);
   }
   w->welcomed_once = true;
   w->beat_ms = heartbeat_ms < WORKER_TICK_MS ? WORKER_TICK_MS : heartbeat_ms;
@@ -145,7 +215,14 @@ static void on_control(worker *w, const tri_incoming *in, const tri_msg *m) {
   switch (m->kind) {
   case TRI_MSG_WELCOME: on_welcome(w, m->welcome.heartbeat_ms); break;
   case TRI_MSG_REFUSE: on_refuse(w, &m->refuse); break;
-  case TRI_MSG_ASSIGN: on_assign(w, &m->assign); break;
+  case TRI_MSG_MODEL: on_model(w, in); break;
+  case TRI_MSG_SOURCE:
+    if (w->fetch) tri_fetch_source(w->fetch, &m->source);
+    break;
+  case TRI_MSG_ADMIT: worker_parts_admit(w, &m->admit); break;
+  case TRI_MSG_ASSIGN:
+    if (w->state >= IDLE) on_assign(w, &m->assign);
+    break;
   case TRI_MSG_CONNECT: on_connect(w, &m->connect); break;
   case TRI_MSG_OPEN:
     worker_flow_open(w, &m->open, in->payload, in->payload_len);
@@ -160,12 +237,12 @@ static void on_control(worker *w, const tri_incoming *in, const tri_msg *m) {
   }
 }
 
-static void greet(worker *w) {
+static void knock(worker *w) {
   drop_epoch(w);
   w->greeted = tri_link_connections(w->control);
-  w->state = GREETED;
-  w->next_beat_ms = 0;
-  w->outgoing = (tri_msg){.kind = TRI_MSG_HELLO, .hello = w->hello};
+  w->state = KNOCKED;
+  w->outgoing = (tri_msg){.kind = TRI_MSG_KNOCK, .knock = {.protocol = TRI_PROTOCOL, .version = TRIREME_VERSION}};
+  snprintf(w->outgoing.knock.name, sizeof w->outgoing.knock.name, "%s", w->hello.name);
   worker_send(w, NULL, 0, false);
 }
 
@@ -173,7 +250,7 @@ static void greet(worker *w) {
 static void follow_connection(worker *w, int64_t now_ms) {
   switch (tri_link_get_state(w->control)) {
   case TRI_LINK_UP:
-    if (tri_link_connections(w->control) != w->greeted || (w->state == CALLING && now_ms >= w->retry_ms)) greet(w);
+    if (tri_link_connections(w->control) != w->greeted || (w->state == CALLING && now_ms >= w->retry_ms)) knock(w);
     break;
   case TRI_LINK_CONNECTING:
     if (w->state != CALLING) {
@@ -212,10 +289,13 @@ static uint64_t resident_bytes(void) {
 }
 
 static void send_heartbeat(worker *w) {
+  uint64_t here = 0, total = 0;
+  if (w->fetch) tri_fetch_progress(w->fetch, &here, &total);
   w->outgoing = (tri_msg){.kind = TRI_MSG_HEARTBEAT,
                           .heartbeat = {.epoch = w->assign.epoch, .steps = w->steps, .rows = w->rows,
                                         .busy_us = tri_runner_busy_us(w->runner), .rss_bytes = resident_bytes(),
-                                        .sent_bytes = w->sent_bytes, .dropped = w->dropped}};
+                                        .sent_bytes = w->sent_bytes, .dropped = w->dropped, .fetched_bytes = here,
+                                        .fetch_bytes = total}};
   worker_send(w, NULL, 0, false);
 }
 
@@ -240,6 +320,8 @@ static void tick(void *arg) {
   check_patience(w, now);
   if (w->state == BINDING) try_bind(w, w->stage_bytes, now);
   worker_flow_watch(w, now);
+  if (w->fetch) tri_fetch_tick(w->fetch, now);
+  tri_server_pump(w->server);
   on_tasks_done(w);
   /* one more as soon as the work has paused, so that whoever asks then sees all of it */
   bool paused = w->steps == w->ticked_steps && w->steps != w->told_steps;
@@ -257,59 +339,41 @@ static void on_signal(void *arg) {
 
 static bool allow(void *arg, const char *domain, const uint8_t key[TRI_KEY_BYTES], const char *address) {
   worker *w = arg;
-  bool ok = w->assign.has_upstream && memcmp(key, w->assign.upstream_key, TRI_KEY_BYTES) == 0;
+  bool parts = strcmp(domain, "parts") == 0;
+  bool ok = parts ? worker_parts_allow(w, key) : w->assign.has_upstream && memcmp(key, w->assign.upstream_key, TRI_KEY_BYTES) == 0;
   char text[TRI_KEY_TEXT];
   tri_keys_text(key, text);
-  if (!ok) TRI_WARN("refused a connection to the %s link from %s (key %.8s): it is not the stage before", domain, address, text);
+  if (!ok) TRI_WARN("refused a connection to the %s link from %s (key %.8s): %s", domain, address, text,
+                    parts ? "the coordinator has not named it" : "it is not the stage before");
   return ok;
 }
 
 /* --- start and end --- */
 
-static void log_tune(const tri_tune *t) {
-  for (int i = 0; i < t->n; i++)
-    TRI_INFO("%zu x %zu matrices are held as %s%s", t->entries[i].m, t->entries[i].k, tri_form_name(t->entries[i].form),
-             t->forced ? " (TRIREME_FORM)" : t->cached ? " (timed earlier)" : t->seconds > 0 ? " (timed now)" : "");
-}
-
 static const char *name_of(const worker *w) { return w->config->name ? w->config->name : w->key.name; }
-
-static tri_status make_hello(worker *w, const tri_kernels *k, tri_pool *pool, const tri_tune *tune, tri_error *err) {
-  tri_measure measure;
-  tri_status status = tri_measure_model(&measure, w->model, k, pool, tune, err);
-  if (status != TRI_OK) return status;
-  tri_msg_hello *h = &w->hello;
-  *h = (tri_msg_hello){.protocol = TRI_PROTOCOL, .threads = (uint32_t)tri_pool_threads(pool), .layer_us = measure.layer_us,
-                       .head_us = measure.head_us, .memory_bytes = w->config->memory_bytes, .version = TRIREME_VERSION};
-  snprintf(h->name, sizeof h->name, "%s", name_of(w));
-  snprintf(h->isa, sizeof h->isa, "%s", k->name);
-  if (w->config->advertise) snprintf(h->advertise, sizeof h->advertise, "%s", w->config->advertise);
-  tri_model_id(w->model, h->model_id);
-  TRI_INFO("%s kernels, %u thread%s: %u us a layer, %u us for the head", h->isa, h->threads, h->threads == 1 ? "" : "s", h->layer_us,
-           h->head_us);
-  return TRI_OK;
-}
 
 static tri_status prepare_compute(worker *w, tri_error *err) {
   char why[256];
   const tri_kernels *k = tri_kernels_pick(why, sizeof why);
   if (!k) return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s", why);
-  tri_status status = tri_model_open(&w->model, w->config->model_path, err);
-  tri_pool *pool = NULL;
-  if (status == TRI_OK) status = tri_pool_create(&pool, w->config->threads, err);
-  tri_tune tune = {0};
-  if (status == TRI_OK) status = tri_tune_choose(&tune, tri_model_shape(w->model), k, pool, err);
-  if (status == TRI_OK) log_tune(&tune);
-  if (status == TRI_OK) status = make_hello(w, k, pool, &tune, err);
-  if (status != TRI_OK) return tri_pool_destroy(&pool), status;
-  return tri_runner_create(&w->runner, w->model, k, pool, &tune, w->config->memory_bytes, err);
+  tri_pool *pool;
+  tri_status status = tri_pool_create(&pool, w->config->threads, err);
+  if (status != TRI_OK) return status;
+  tri_msg_hello *h = &w->hello;
+  *h = (tri_msg_hello){.protocol = TRI_PROTOCOL, .threads = (uint32_t)tri_pool_threads(pool), .memory_bytes = w->config->memory_bytes,
+                       .version = TRIREME_VERSION};
+  snprintf(h->name, sizeof h->name, "%s", name_of(w));
+  snprintf(h->isa, sizeof h->isa, "%s", k->name);
+  if (w->config->advertise) snprintf(h->advertise, sizeof h->advertise, "%s", w->config->advertise);
+  return tri_runner_create(&w->runner, &w->source, k, pool, w->config->memory_bytes, err);
 }
 
-static tri_status prepare_links(worker *w, const uint8_t coordinator_key[TRI_KEY_BYTES], tri_error *err) {
-  /* results: logits of at least one row */
-  size_t row = (size_t)tri_model_shape(w->model)->vocab * sizeof(float), least = 4 << 20;
-  tri_net_limit_payload(w->net, row > least ? row : least);
-  tri_status status = tri_link_dial(&w->control, w->net, TRI_LINK_CONTROL, w->config->coordinator, coordinator_key, err);
+static tri_status prepare_links(worker *w, tri_error *err) {
+  tri_status status = worker_parts_listen(w, err);
+  w->hello.parts_port = w->parts_port;
+  /* results: logits of at least one row of the largest vocabulary */
+  tri_net_limit_payload(w->net, TRI_MAX_PROMPT);
+  if (status == TRI_OK) status = tri_link_dial(&w->control, w->net, TRI_LINK_CONTROL, w->config->coordinator, w->coordinator_key, err);
   if (status == TRI_OK) status = tri_loop_add_link(w->loop, w->control, read_control, w, err);
   if (status == TRI_OK) status = tri_loop_add_fd(w->loop, tri_runner_fd(w->runner), on_tasks_done, w, err);
   tri_loop_set_tick(w->loop, WORKER_TICK_MS, tick, w);
@@ -318,11 +382,14 @@ static tri_status prepare_links(worker *w, const uint8_t coordinator_key[TRI_KEY
 
 static void close_all(worker *w) {
   if (w->loop) worker_flow_drop(w);
+  if (w->loop) worker_parts_close(w);
   tri_runner_destroy(&w->runner);
   tri_loop_destroy(&w->loop);
   tri_link_close(&w->control);
   tri_net_destroy(&w->net);
-  tri_model_close(&w->model);
+  tri_parts_close(&w->local_parts);
+  tri_gguf_close(&w->local);
+  tri_manifest_free(&w->source.manifest);
   tri_keys_wipe(&w->key);
 }
 
@@ -333,23 +400,32 @@ static void log_name(const worker *w) {
   tri_log_set_name(text);
 }
 
-tri_status tri_worker_run(const tri_worker_config *config, tri_error *err) {
-  uint8_t coordinator_key[TRI_KEY_BYTES];
+/* One life; *restart: another is to follow, for another model. */
+static tri_status live(const tri_worker_config *config, bool *restart, tri_error *err) {
   worker *w = calloc(1, sizeof *w);
   if (!w) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   *w = (worker){.config = config, .err = err, .outcome = TRI_E_AGAIN, .beat_ms = 1000, .start_ms = tri_clock_ms()};
   tri_status status = tri_keys_load(&w->key, config->key_dir, err);
   if (status == TRI_OK) log_name(w);
-  if (status == TRI_OK) status = tri_keys_load_coordinator(coordinator_key, config->key_dir, err);
+  if (status == TRI_OK) status = tri_keys_load_coordinator(w->coordinator_key, config->key_dir, err);
+  if (status == TRI_OK) status = worker_parts_open(w, err);
   if (status == TRI_OK) status = tri_net_create(&w->net, &w->key, allow, w, err);
   if (status == TRI_OK) status = tri_loop_create(&w->loop, w->net, err);
   /* before the compute threads start, so that they leave signals to the loop */
   if (status == TRI_OK) status = tri_loop_on_signal(w->loop, on_signal, w, err);
   if (status == TRI_OK) status = prepare_compute(w, err);
-  if (status == TRI_OK) status = prepare_links(w, coordinator_key, err);
+  if (status == TRI_OK) status = prepare_links(w, err);
   if (status == TRI_OK) status = tri_loop_run(w->loop, -1, err);
   if (status == TRI_OK) status = w->outcome;
+  *restart = status == TRI_OK && w->restart;
   close_all(w);
   free(w);
+  return status;
+}
+
+tri_status tri_worker_run(const tri_worker_config *config, tri_error *err) {
+  bool restart = true;
+  tri_status status = TRI_OK;
+  while (status == TRI_OK && restart) status = live(config, &restart, err);
   return status;
 }

@@ -6,12 +6,16 @@
 
 /* A worker's life on its links: hello, stage by stage of each epoch, steps in and out, heartbeats.
  *
- *   CALLING ──connected: Hello──▶ GREETED ──Welcome──▶ IDLE ──Assign──▶ LOADING ──Bound──▶ BOUND ──Connect──▶ LINKING
+ *   CALLING ──connected: Knock──▶ KNOCKED ──Model──▶ PREPARING (gets the metadata, measures) ──Hello──▶ GREETED ──Welcome──▶ IDLE
+ *   IDLE ──Assign──▶ LOADING (gets parts, packs them) ──Bound──▶ BOUND ──Connect──▶ LINKING
  *      ▲                                                ▲                                    (last stage) └──Ready──▶ READY
  *      └─ connection lost, any state                    └──────────── Stop, Fault, a new Assign: the stage is dropped */
 
 typedef struct tri_worker_config {
-  const char *model_path, *coordinator; /* tcp://HOST:PORT */
+  const char *model_path;  /* NULL: parts come from the cache folder, the coordinator and other workers only */
+  const char *cache_dir;   /* of parts; NULL: the user's */
+  uint64_t cache_bytes;    /* most that is kept there */
+  const char *coordinator; /* tcp://HOST:PORT */
   const char *key_dir;
   const char *name;      /* NULL: the key's name */
   const char *listen;    /* of the data link, tcp://ADDRESS:PORT; port 0 picks one */

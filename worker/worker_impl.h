@@ -3,6 +3,8 @@
 #define TRI_WORKER_WORKER_IMPL_H
 #include "proto/link.h"
 #include "proto/loop.h"
+#include "proto/server.h"
+#include "worker/fetch.h"
 #include "worker/runner.h"
 #include "worker/worker.h"
 
@@ -15,19 +17,32 @@ enum {
   WORKER_TICK_MS = 100,
   WORKER_BIND_MS = 10000,            /* for a fixed data port to become free again */
   WORKER_LINK_MS = 15000,            /* for the next stage to answer */
+  WORKER_ADMITTED = TRI_MAX_STAGES,  /* keys that may get parts from here */
 };
 
-typedef enum worker_state { CALLING, GREETED, IDLE, LOADING, BINDING, BOUND, LINKING, READY } worker_state;
+typedef enum worker_state { CALLING, KNOCKED, PREPARING, GREETED, IDLE, LOADING, BINDING, BOUND, LINKING, READY } worker_state;
 
 typedef struct worker {
   const tri_worker_config *config;
   tri_keypair key;
-  tri_model *model;
+  uint8_t coordinator_key[TRI_KEY_BYTES];
+  tri_shard_source source;   /* where parts are; its manifest is empty until the coordinator has told it */
+  tri_gguf *local;           /* of --model, with its parts; NULL without */
+  tri_parts *local_parts;
   tri_runner *runner;
+  tri_fetch *fetch;          /* with the manifest */
   tri_msg_hello hello;
+  bool measuring, measured;  /* the model's speed here; then hello is complete, and d is known */
+  int32_t d;                 /* values of a row */
+  bool restart;              /* the coordinator serves another model now: begin anew */
   tri_net *net;
   tri_loop *loop;
   tri_link *control;
+  tri_link *parts;           /* listens for those who get parts from here */
+  uint16_t parts_port;
+  tri_server *server;        /* over it */
+  uint8_t admitted[WORKER_ADMITTED][TRI_KEY_BYTES];
+  size_t n_admitted;
   worker_state state;
   uint32_t greeted;          /* the control connection that heard our Hello */
   bool welcomed_once, warned;
@@ -57,6 +72,24 @@ typedef struct worker {
 void worker_send(worker *w, void *payload, size_t len, bool owned); /* w->outgoing to the coordinator */
 /* Tell the coordinator that this epoch is over, and drop it. */
 void worker_fault(worker *w, tri_status status, const char *fmt, ...) TRI_PRINTF(3, 4);
+
+/* --- parts.c --- */
+/* The local file's parts and the store, as far as they are configured. */
+tri_status worker_parts_open(worker *w, tri_error *err);
+/* Listen for others who need parts. */
+tri_status worker_parts_listen(worker *w, tri_error *err);
+void worker_parts_close(worker *w);
+bool worker_parts_allow(const worker *w, const uint8_t key[TRI_KEY_BYTES]);
+/* The coordinator says who may get parts from here, or no longer. */
+void worker_parts_admit(worker *w, const tri_msg_admit *m);
+/* The model's list has come. TRI_E_AGAIN: it is another one than before. */
+tri_status worker_parts_model(worker *w, const uint8_t *manifest, size_t len, tri_error *err);
+/* Tell the coordinator which parts are here. */
+void worker_parts_tell(worker *w);
+/* Get what a task lacked; worker_fetched is called in the end, perhaps from here. */
+void worker_parts_get(worker *w, const tri_shard_lack *lack);
+/* worker.c: all is here, or can't come. */
+void worker_fetched(void *worker, tri_status status, const tri_error *err);
 
 /* --- flow.c --- */
 tri_status worker_flow_bind(worker *w, uint16_t *port, tri_error *err); /* listen for the stage before */

@@ -153,7 +153,7 @@ static void a_stage_over_its_parts_computes_as_over_the_file(void **state) {
     tri_parts_attach(mine, header, (size_t)needed[i], bytes[needed[i]]);
     assert_true(tri_parts_present(mine, (size_t)needed[i]));
   }
-  assert_ok(tri_model_open_gguf(&some, &header, &err), err);
+  assert_ok(tri_model_open_gguf(&some, &header, true, &err), err);
   assert_ok(tri_model_open(&whole, path, &err), err);
   run_stage(whole, true, want, want_logits);
   run_stage(some, true, got, got_logits);

@@ -98,6 +98,8 @@ static void make(uint64_t *s, tri_msg *m) {
   case TRI_MSG_HELLO:
     m->hello.protocol = u32(s), m->hello.threads = u32(s), m->hello.layer_us = u32(s), m->hello.head_us = u32(s);
     m->hello.memory_bytes = u64(s);
+    m->hello.layer_rows_us = u32(s), m->hello.head_rows_us = u32(s), m->hello.parts_port = between(s, 0, UINT16_MAX);
+    m->hello.rtt_us = u32(s), m->hello.link_kbps = u32(s);
     TEXT(m->hello.version), TEXT(m->hello.name), TEXT(m->hello.isa), TEXT(m->hello.advertise);
     fill(s, m->hello.model_id, sizeof m->hello.model_id);
     break;
@@ -122,6 +124,7 @@ static void make(uint64_t *s, tri_msg *m) {
   case TRI_MSG_HEARTBEAT:
     m->heartbeat.epoch = u32(s), m->heartbeat.steps = u64(s), m->heartbeat.rows = u64(s), m->heartbeat.busy_us = u64(s);
     m->heartbeat.rss_bytes = u64(s), m->heartbeat.sent_bytes = u64(s), m->heartbeat.dropped = u64(s);
+    m->heartbeat.fetched_bytes = u64(s), m->heartbeat.fetch_bytes = u64(s);
     break;
   case TRI_MSG_FAULT: m->fault.epoch = u32(s), m->fault.status = (int32_t)u32(s), TEXT(m->fault.text); break;
   case TRI_MSG_STOP: m->stop.epoch = u32(s), m->stop.leave = flag(s); break;
@@ -137,7 +140,25 @@ static void make(uint64_t *s, tri_msg *m) {
     break;
   case TRI_MSG_CANCEL: m->cancel.job = u64(s); break;
   case TRI_MSG_STATUS_REQUEST: m->status_request.protocol = u32(s); break;
+  case TRI_MSG_KNOCK: m->knock.protocol = u32(s), TEXT(m->knock.version), TEXT(m->knock.name); break;
+  case TRI_MSG_NEED:
+    m->need.n_parts = between(s, 1, TRI_MAX_PARTS);
+    for (uint32_t i = 0; i < m->need.n_parts; i++) m->need.parts[i] = u32(s);
+    m->need.has_failed = flag(s);
+    if (m->need.has_failed) fill(s, m->need.failed_key, TRI_KEY_BYTES);
+    TEXT(m->need.text);
+    break;
+  case TRI_MSG_SOURCE:
+    m->source.n_parts = between(s, 1, TRI_MAX_PARTS);
+    for (uint32_t i = 0; i < m->source.n_parts; i++) m->source.parts[i] = u32(s);
+    text(s, m->source.endpoint, TRI_MAX_ENDPOINT, 0), fill(s, m->source.server_key, TRI_KEY_BYTES);
+    break;
+  case TRI_MSG_ADMIT: fill(s, m->admit.key, TRI_KEY_BYTES), m->admit.revoke = flag(s); break;
+  case TRI_MSG_WANT: fill(s, m->want.hash, TRI_ID_BYTES), m->want.at = u64(s), m->want.bytes = between(s, 0, TRI_CHUNK_BYTES); break;
+  case TRI_MSG_CHUNK: fill(s, m->chunk.hash, TRI_ID_BYTES), m->chunk.at = u64(s), TEXT(m->chunk.error); break;
   case TRI_MSG_STATUS:
+  case TRI_MSG_MODEL:
+  case TRI_MSG_HOLDS:
   case TRI_MSG_KINDS: break;
   }
 }

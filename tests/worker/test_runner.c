@@ -14,6 +14,8 @@ enum { CONTEXT = 64, MAX_ROWS = 32, N = 30, CUT = 5, WAIT_MS = 120000 };
 
 static tri_error err;
 static tri_single single;
+static tri_shard_source source; /* the same model file, as a worker's */
+static tri_parts *parts;
 static const tri_shape *shape;
 static tri_runner *first, *last; /* layers [0, CUT) and the rest */
 static uint64_t memory = 1ull << 40;
@@ -22,7 +24,7 @@ static tri_runner *start_runner(void) {
   tri_pool *pool;
   tri_runner *r;
   assert_ok(tri_pool_create(&pool, 1, &err), err);
-  assert_ok(tri_runner_create(&r, single.model, single.kernels, pool, &single.tune, memory, &err), err);
+  assert_ok(tri_runner_create(&r, &source, single.kernels, pool, memory, &err), err);
   tri_runner_expect(r, 1);
   return r;
 }
@@ -31,6 +33,9 @@ static int open_model(void **state) {
   (void)state;
   tri_single_options o = {.threads = 1, .context = CONTEXT, .max_rows = MAX_ROWS, .kv_type = TRI_F16};
   if (tri_single_open(&single, MODEL, &o, &err) != TRI_OK) return print_error("%s\n", err.text), -1;
+  const tri_gguf *g = tri_model_gguf(single.model);
+  if (tri_parts_open(&parts, g, &err) != TRI_OK || tri_manifest_make(&source.manifest, parts, g, NULL, NULL, &err) != TRI_OK) return -1;
+  source.local = g, source.local_parts = parts;
   shape = tri_model_shape(single.model);
   first = start_runner(), last = start_runner();
   return 0;
@@ -39,6 +44,8 @@ static int close_model(void **state) {
   (void)state;
   tri_runner_destroy(&first);
   tri_runner_destroy(&last);
+  tri_manifest_free(&source.manifest);
+  tri_parts_close(&parts);
   tri_single_close(&single);
   return 0;
 }
@@ -323,7 +330,7 @@ static void it_measures_itself(void **state) {
   (void)state;
   tri_measure m;
   assert_ok(tri_measure_model(&m, single.model, single.kernels, single.pool, &single.tune, &err), err);
-  assert_true(m.layer_us >= 1 && m.head_us >= 1);
+  assert_true(m.layer_us >= 1 && m.head_us >= 1 && m.layer_rows_us > m.layer_us && m.head_rows_us > m.head_us);
 }
 
 int main(void) {
