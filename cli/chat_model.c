@@ -22,15 +22,13 @@ static tri_status ask_cluster(tri_chat_model *m, tri_error *err) {
   status = tri_nodes_fetch(client, &doc, timeout_ms, err);
   tri_client_close(&client);
   if (status != TRI_OK) return status;
-  const json_t *model = json_object_get(doc, "model");
-  json_int_t context = json_integer_value(json_object_get(model, "context")), vocab = json_integer_value(json_object_get(model, "vocab"));
+  tri_nodes_model model;
+  status = tri_nodes_read_model(doc, &model, err);
   json_decref(doc);
-  if (context < 1 || context > INT32_MAX) return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator does not say its model's context");
-  if (tri_tokenizer_size(m->tokenizer) > (size_t)vocab)
-    return tri_status_fail(err, TRI_E_INVALID, "%s has %zu tokens, but the cluster's model %lld: it is another model's", m->options->model_path,
-                           tri_tokenizer_size(m->tokenizer), (long long)vocab);
-  m->context = (int32_t)context;
-  if (m->options->context && m->options->context < context) m->context = (int32_t)m->options->context;
+  if (status == TRI_OK) status = tri_nodes_check_tokenizer(&model, m->tokenizer, m->options->model_path, err);
+  if (status != TRI_OK) return status;
+  m->context = model.context;
+  if (m->options->context && m->options->context < m->context) m->context = (int32_t)m->options->context;
   return TRI_OK;
 }
 

@@ -79,8 +79,12 @@ void tri_progress_update(void *arg, uint64_t done, uint64_t total) {
   char bar[WIDTH + 1];
   for (int i = 0; i < WIDTH; i++) bar[i] = i < (int)(share * WIDTH) ? '#' : '.';
   bar[WIDTH] = 0;
-  fprintf(stderr, "\r\033[K%s [%s] %3.0f %%  %s of %s  %s/s  %.0f s left", p->label, bar, share * 100, TRI_UNITS(done), TRI_UNITS(total),
-          TRI_UNITS(rate), rate > 0 ? (double)(total - done) / rate : 0);
+  double left = rate > 0 ? (double)(total - done) / rate : 0;
+  fprintf(stderr, "\r\033[K%s [%s] %3.0f %%  ", p->label, bar, share * 100);
+  if (p->unit) fprintf(stderr, "%llu of %llu %s  %.2g/s", (unsigned long long)done, (unsigned long long)total, p->unit, rate);
+  else fprintf(stderr, "%s of %s  %s/s", TRI_UNITS(done), TRI_UNITS(total), TRI_UNITS(rate));
+  if (left < 600) fprintf(stderr, "  %.0f s left", left);
+  else fprintf(stderr, "  %.0f min left", left / 60);
   fflush(stderr);
   p->shown_ms = now, p->drawn = true;
 }

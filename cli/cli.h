@@ -23,6 +23,7 @@ int tri_cli_keygen(int argc, char **argv);
 int tri_cli_keys(int argc, char **argv);
 int tri_cli_local(int argc, char **argv);
 int tri_cli_submit(int argc, char **argv);
+int tri_cli_batch(int argc, char **argv);
 int tri_cli_status(int argc, char **argv);
 
 /* Print "trireme: TEXT" on stderr and return the exit code for the error's status. */
@@ -41,6 +42,7 @@ TRI_MUST_CHECK tri_status tri_cli_int_list(const char *option, const char *text,
 /* A line on stderr for work that takes longer than a second: bar, amount, rate, time left. Only on a terminal. */
 typedef struct tri_progress {
   const char *label;
+  const char *unit; /* what is counted, such as "lines"; NULL: bytes */
   int64_t start_ms, shown_ms;
   bool drawn;
 } tri_progress;

@@ -31,8 +31,7 @@ static tri_status take_tokens(tri_follow *f, const tri_msg_tokens *m, tri_error 
   return TRI_OK;
 }
 
-/* *over: nothing more will come. */
-static tri_status take_event(tri_follow *f, const tri_client_event *e, bool *over, tri_error *err) {
+tri_status tri_follow_take(tri_follow *f, const tri_client_event *e, bool *over, tri_error *err) {
   const tri_msg *m = e->msg;
   switch (m->kind) {
   case TRI_MSG_REFUSE: return tri_status_fail(err, (tri_status)m->refuse.status, "the coordinator refused the job: %s", m->refuse.text);
@@ -74,7 +73,7 @@ tri_status tri_follow_job(tri_client *c, tri_follow *f, tri_error *err) {
   while (status == TRI_OK && !over) {
     bool waiting = f->job && !f->begun && !patient;
     status = tri_client_next(c, &e, waiting ? PATIENCE_MS : -1, err);
-    if (status == TRI_OK) status = take_event(f, &e, &over, err);
+    if (status == TRI_OK) status = tri_follow_take(f, &e, &over, err);
     else if (status == TRI_E_TIMEOUT) status = TRI_OK, patient = true, tell_wait(f);
   }
   /* our going would end it too, but only at its next token */

@@ -29,6 +29,8 @@ typedef struct tri_follow {
 /* Text goes to stdout as it comes. Returns once the job has ended (detach: was accepted). A job that failed, or was refused,
  * is an error. */
 TRI_MUST_CHECK tri_status tri_follow_job(tri_client *c, tri_follow *f, tri_error *err);
+/* Take in one of a job's events, ACCEPTED to DONE; for who has several under way. *over: nothing more will come. Errors as above. */
+TRI_MUST_CHECK tri_status tri_follow_take(tri_follow *f, const tri_client_event *e, bool *over, tri_error *err);
 /* The prompt's text on stdout. */
 void tri_follow_show_prompt(const tri_follow *f);
 /* Its scores, and its speed as tri_cli_print_speed, on `out`. */

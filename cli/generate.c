@@ -64,6 +64,22 @@ int32_t tri_generator_context(const tri_generator *g) { return tri_stage_get_spe
 
 /* --- the prompt --- */
 
+tri_status tri_generator_prompt(const tri_generator *g, const tri_msg_submit *request, const tri_buf *payload, tri_ids *ids,
+                                tri_error *err) {
+  const uint8_t *bytes = payload->data + request->grammar_bytes;
+  size_t len = payload->len - request->grammar_bytes;
+  tri_status status = TRI_OK;
+  int32_t id;
+  if (!request->ids && !request->no_bos && tri_tokenizer_adds_bos(g->tokenizer))
+    status = tri_ids_push(ids, tri_tokenizer_bos(g->tokenizer));
+  for (size_t i = 0; request->ids && status == TRI_OK && i < len; i += sizeof id) {
+    memcpy(&id, bytes + i, sizeof id);
+    status = tri_ids_push(ids, id);
+  }
+  if (status != TRI_OK) return tri_status_fail(err, status, "out of memory for the prompt");
+  return request->ids || !len ? TRI_OK : tri_tokenizer_encode(g->tokenizer, (const char *)bytes, len, request->special, ids, err);
+}
+
 static tri_status begin(answer *a, tri_error *err) {
   const tri_msg_submit *request = a->f->request;
   size_t vocab = (size_t)tri_model_shape(a->g->single.model)->vocab;
@@ -76,7 +92,8 @@ static tri_status begin(answer *a, tri_error *err) {
   if (status == TRI_OK) status = tri_stream_open(&a->stream, a->g->tokenizer, stops, request->n_stops, err);
   if (status == TRI_OK) status = tri_draw_grammar(request->grammar, a->f->payload->data, request->grammar_bytes, &gbnf, err);
   if (status == TRI_OK)
-    tri_draw_begin(&a->draw, &request->sampling, a->f->done.prompt_tokens, (char *)gbnf.data, gbnf.len, &a->g->lexicon, a->g->tokenizer, vocab);
+    tri_draw_begin(&a->draw, &request->sampling, a->f->done.prompt_tokens, (char *)gbnf.data, gbnf.len, &a->g->lexicon, a->g->tokenizer,
+                   vocab);
   tri_buf_free(&gbnf);
   return status;
 }

@@ -11,6 +11,7 @@ static const struct command {
     {"chat", tri_cli_chat, "talk with a model, in this process or over a cluster"},
     {"local", tri_cli_local, "generate text over a cluster of processes on this machine"},
     {"submit", tri_cli_submit, "give a prompt to a running cluster"},
+    {"batch", tri_cli_batch, "answer a file of requests, in this process or over a cluster"},
     {"status", tri_cli_status, "show a cluster's nodes, stages and jobs"},
     {"keygen", tri_cli_keygen, "make a key for a node, a client or a coordinator"},
     {"keys", tri_cli_keys, "list or extend a coordinator's allow-list"},

@@ -51,3 +51,19 @@ void tri_nodes_table(const json_t *status, FILE *out) {
             number_of(w, "bytes_per_token"), number_of(w, "busy") * 100);
   }
 }
+
+tri_status tri_nodes_read_model(const json_t *status, tri_nodes_model *out, tri_error *err) {
+  const json_t *model = json_object_get(status, "model");
+  double context = number_of(model, "context"), vocab = number_of(model, "vocab"), slots = number_of(model, "slots");
+  if (!(context >= 1 && context <= TRI_MAX_CONTEXT && vocab >= 1 && vocab <= INT32_MAX && slots >= 1 && slots <= INT32_MAX))
+    return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator does not say its model's context, vocabulary and slots");
+  *out = (tri_nodes_model){.context = (int32_t)context, .vocab = (int32_t)vocab, .slots = (int32_t)slots};
+  snprintf(out->file, sizeof out->file, "%s", text_of(model, "file"));
+  return TRI_OK;
+}
+
+tri_status tri_nodes_check_tokenizer(const tri_nodes_model *m, const tri_tokenizer *t, const char *path, tri_error *err) {
+  if (tri_tokenizer_size(t) <= (size_t)m->vocab) return TRI_OK;
+  return tri_status_fail(err, TRI_E_INVALID, "%s has %zu tokens, but the cluster's model %d: it is another model's", path,
+                         tri_tokenizer_size(t), m->vocab);
+}

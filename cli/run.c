@@ -41,6 +41,7 @@ static tri_status prepare(run *r, tri_error *err) {
   tri_status status = tri_kv_parse(kv_name, &kv, err);
   if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &r->request, &r->payload, err);
   if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &r->payload, err);
+  r->request.special = special, r->request.no_bos = no_bos;
   if (status != TRI_OK) return status;
   int64_t start = tri_clock_ms();
   tri_single_options o = {.threads = (int)threads, .context = (int32_t)context, .kv_type = kv};
@@ -51,15 +52,6 @@ static tri_status prepare(run *r, tri_error *err) {
             tri_pool_threads(s->pool), (unsigned long long)r->request.sampling.seed);
   }
   return status;
-}
-
-static tri_status tokenise(run *r, tri_error *err) {
-  const tri_tokenizer *t = tri_generator_tokenizer(r->generator);
-  tri_status status = TRI_OK;
-  if (!no_bos && tri_tokenizer_adds_bos(t)) status = tri_ids_push(&r->prompt, tri_tokenizer_bos(t));
-  if (status != TRI_OK) return tri_status_fail(err, status, "out of memory for the prompt");
-  return tri_tokenizer_encode(t, (const char *)r->payload.data + r->request.grammar_bytes, r->payload.len - r->request.grammar_bytes,
-                              special, &r->prompt, err);
 }
 
 static void report(const run *r) {
@@ -82,7 +74,7 @@ int tri_cli_run(int argc, char **argv) {
   run r = {0};
   r.out.request = &r.request, r.out.payload = &r.payload, r.out.quiet = as_json, r.out.show_prompt = !no_prompt;
   tri_status status = prepare(&r, &err);
-  if (status == TRI_OK) status = tokenise(&r, &err);
+  if (status == TRI_OK) status = tri_generator_prompt(r.generator, &r.request, &r.payload, &r.prompt, &err);
   if (status == TRI_OK) status = tri_generator_answer(r.generator, &r.prompt, -1, &r.out, &err);
   if (status == TRI_OK) report(&r);
   tri_follow_free(&r.out);

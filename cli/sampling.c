@@ -9,11 +9,11 @@
 
 enum { MAX_PROMPT_BYTES = 16 << 20 };
 
-static void pick_seed(tri_sampling_args *a) {
+void tri_sampling_pick_seed(int64_t *seed) {
   uint32_t random;
-  if (a->seed >= 0) return;
+  if (*seed >= 0) return;
   if (getrandom(&random, sizeof random, 0) != sizeof random) random = (uint32_t)tri_clock_ns();
-  a->seed = random;
+  *seed = random;
 }
 
 /* A token id at the start of `text`; *end is what comes after it, NULL if there is none. */
@@ -70,7 +70,7 @@ static tri_status read_grammar(const tri_sampling_args *a, tri_msg_submit *m, tr
 }
 
 tri_status tri_sampling_resolve(tri_sampling_args *a, tri_msg_submit *out, tri_buf *payload, tri_error *err) {
-  pick_seed(a);
+  tri_sampling_pick_seed(&a->seed);
   *out = (tri_msg_submit){.want = TRI_WANT_SAMPLE, .predict = (uint32_t)a->predict, .ignore_end = a->ignore_end};
   out->sampling = (tri_sampler_params){
       .temperature = (float)a->temperature, .top_k = (int32_t)a->top_k, .top_p = (float)a->top_p, .min_p = (float)a->min_p,

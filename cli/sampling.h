@@ -50,6 +50,8 @@ typedef struct tri_sampling_args {
   {"logprobs", 0, TRI_ARG_INT, &(a).top, "N", "Show each token's log-probability, and the N likeliest beside it.", 0,             \
    TRI_SAMPLER_TOP}
 
+/* A seed of -1 becomes a random one. */
+void tri_sampling_pick_seed(int64_t *seed);
 /* The options as a request for a job, checked but for what only the model knows. A seed of -1 is replaced by a random one, here
  * and in *a, so that it can be shown. The grammar's text is appended to *payload, where the prompt's comes after it. */
 TRI_MUST_CHECK tri_status tri_sampling_resolve(tri_sampling_args *a, tri_msg_submit *out, tri_buf *payload, tri_error *err);
