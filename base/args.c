@@ -141,10 +141,11 @@ tri_status tri_args_parse(const tri_args_spec *spec, int argc, char **argv, int 
     }
     if (strcmp(word, "--") == 0) { options_ended = true; continue; }
     const char *name = word[1] == '-' ? word + 2 : word + 1;
-    if (strcmp(name, "help") == 0 || strcmp(word, "-h") == 0) {
-      tri_args_print_help(spec, stdout);
-      *helped = true;
-      return TRI_OK;
+    if (strcmp(name, "help") == 0 || strcmp(word, "-h") == 0) return tri_args_print_help(spec, stdout), *helped = true, TRI_OK;
+    if (strncmp(name, "help=", 5) == 0) {
+      tri_status status = tri_args_print_form(spec, name + 5, stdout, err);
+      *helped = status == TRI_OK;
+      return status;
     }
     const char *equals = strchr(name, '='), *value = equals ? equals + 1 : NULL;
     size_t len = equals ? (size_t)(equals - name) : strlen(name);
@@ -166,38 +167,3 @@ tri_status tri_args_parse(const tri_args_spec *spec, int argc, char **argv, int 
   *positionals = npos;
   return TRI_OK;
 }
-
-/* Print `text` from column `indent`, broken at blanks to fit 100 columns; the cursor already stands there. */
-static void print_wrapped(FILE *out, const char *text, int indent) {
-  int column = indent;
-  while (*text) {
-    int len = (int)strcspn(text, " ");
-    if (column > indent && column + 1 + len > 100) fprintf(out, "\n%*s", indent, ""), column = indent;
-    else if (column > indent) fputc(' ', out), column++;
-    fprintf(out, "%.*s", len, text);
-    column += len;
-    text += len;
-    while (*text == ' ') text++;
-  }
-  fputc('\n', out);
-}
-
-void tri_args_print_help(const tri_args_spec *spec, FILE *out) {
-  fprintf(out, "%s\n\nUsage: %s %s\n", spec->summary, spec->command, spec->usage);
-  if (spec->count) fputs("\nOptions:\n", out);
-  for (int i = 0; i < spec->count; i++) {
-    const tri_arg *a = &spec->args[i];
-    char left[64];
-    int n = a->letter ? snprintf(left, sizeof left, "  -%c, --%s", a->letter, a->name) : snprintf(left, sizeof left, "      --%s", a->name);
-    if (a->value && n < (int)sizeof left) snprintf(left + n, sizeof left - (size_t)n, " %s", a->value);
-    fprintf(out, "%-30s", left);
-    if (strlen(left) >= 30) fprintf(out, "\n%30s", "");
-    print_wrapped(out, a->help, 30);
-  }
-  fprintf(out, "%-30s%s\n", "  -h, --help", "Show this help.");
-  if (spec->examples) fprintf(out, "\nExamples:\n%s", spec->examples);
-  fputc('\n', out);
-  tri_args_print_exit_codes(out);
-}
-
-void tri_args_print_exit_codes(FILE *out) { print_wrapped(out, "Exit codes: " TRI_STATUS_EXIT_CODES ".", 0); }

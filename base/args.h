@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include "base/status.h"
 
-/* Command-line options from one table, which also makes `--help`: the two cannot drift apart.
+/* Command-line options from one table, which also makes `--help`, pages for man and what shells complete: none can drift apart.
  * Accepted forms: --name VALUE, --name=VALUE, -name VALUE (long names with one dash, as bitnet.cpp's scripts
  * write `-temp`), -n VALUE, -nVALUE for a one-letter name; `--` ends the options. */
 
@@ -44,11 +44,18 @@ typedef struct tri_args_spec {
 } tri_args_spec;
 
 /* Parse argv[1..argc). Positional arguments are moved to argv[1..] in order and counted in *positionals.
- * --help prints the help on stdout, sets *helped and returns TRI_OK; the caller then exits 0.
+ * --help prints the help on stdout (--help=FORM: that form), sets *helped and returns TRI_OK; the caller then exits 0.
  * An unknown option is TRI_E_INVALID with the nearest known one in err. */
 TRI_MUST_CHECK tri_status tri_args_parse(const tri_args_spec *spec, int argc, char **argv, int *positionals, bool *helped,
                                          tri_error *err);
 void tri_args_print_help(const tri_args_spec *spec, FILE *out);
+/* The table in another form, which --help=FORM prints likewise: "man" (a page), "bash" or "zsh" (a branch of the scripts in
+ * cli/completion.c). TRI_E_INVALID: it is none of these. */
+TRI_MUST_CHECK tri_status tri_args_print_form(const tri_args_spec *spec, const char *form, FILE *out, tri_error *err);
+/* The parts of a page, for one that has more between them; an item is what options are shown as. value: NULL if there is none. */
+void tri_args_print_man_head(const tri_args_spec *spec, FILE *out);
+void tri_args_print_man_item(const char *term, const char *value, const char *text, FILE *out);
+void tri_args_print_man_tail(const tri_args_spec *spec, FILE *out);
 /* "Exit codes: …", which ends every help. */
 void tri_args_print_exit_codes(FILE *out);
 /* The candidate nearest to `word` by edit distance if it is near enough to suggest, else NULL. */

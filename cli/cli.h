@@ -25,6 +25,15 @@ int tri_cli_local(int argc, char **argv);
 int tri_cli_submit(int argc, char **argv);
 int tri_cli_batch(int argc, char **argv);
 int tri_cli_status(int argc, char **argv);
+int tri_cli_completion(int argc, char **argv);
+
+typedef struct tri_cli_command {
+  const char *name;
+  int (*run)(int argc, char **argv);
+  const char *summary; /* a phrase */
+} tri_cli_command;
+/* All of them, *n, in the order of the help. */
+const tri_cli_command *tri_cli_commands(int *n);
 
 /* Print "trireme: TEXT" on stderr and return the exit code for the error's status. */
 int tri_cli_fail(const tri_error *err);

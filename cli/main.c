@@ -2,11 +2,7 @@
 #include <string.h>
 #include "cli/cli.h"
 
-static const struct command {
-  const char *name;
-  int (*run)(int argc, char **argv);
-  const char *summary;
-} commands[] = {
+static const tri_cli_command commands[] = {
     {"run", tri_cli_run, "generate text in this process, without a cluster"},
     {"chat", tri_cli_chat, "talk with a model, in this process or over a cluster"},
     {"local", tri_cli_local, "generate text over a cluster of processes on this machine"},
@@ -22,8 +18,14 @@ static const struct command {
     {"eval", tri_cli_eval, "measure a model's loss on a text, or its choices among answers"},
     {"compare", tri_cli_compare, "measure how far two models, KV types or wire types are apart"},
     {"bench", tri_cli_bench, "measure speed against the machine's limits"},
+    {"completion", tri_cli_completion, "print what lets a shell complete commands and options"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const tri_args_spec spec = {
+    "trireme", "Run ternary language models on one machine or on several as a pipeline.", "COMMAND [options]", NULL, NULL, 0};
+
+const tri_cli_command *tri_cli_commands(int *n) { return *n = COMMANDS, commands; }
 
 static void print_help(FILE *out) {
   fputs("Trireme runs ternary language models on one machine or on several as a pipeline.\n\n"
@@ -34,10 +36,18 @@ static void print_help(FILE *out) {
   tri_args_print_exit_codes(out);
 }
 
+static void print_man(FILE *out) {
+  tri_args_print_man_head(&spec, out);
+  fputs(".SH COMMANDS\nEach has a page of its own, such as \\fBtrireme\\-run\\fR(1).\n", out);
+  for (int i = 0; i < COMMANDS; i++) tri_args_print_man_item(commands[i].name, NULL, commands[i].summary, out);
+  tri_args_print_man_tail(&spec, out);
+}
+
 int main(int argc, char **argv) {
   if (argc < 2) return print_help(stderr), 2;
   const char *name = argv[1];
   if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) return print_help(stdout), 0;
+  if (strcmp(name, "--help=man") == 0) return print_man(stdout), 0;
   if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) return printf("trireme %s\n", TRIREME_VERSION), 0;
   const char *names[COMMANDS];
   for (int i = 0; i < COMMANDS; i++) {

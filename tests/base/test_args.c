@@ -54,6 +54,7 @@ static void refuses_with_advice(void **state) {
   assert_fails(PARSE(&pos, "--memory", "-5"), TRI_E_INVALID, err, "not a size");
   assert_fails(PARSE(&pos, "-m"), TRI_E_INVALID, err, "needs a value");
   assert_fails(PARSE(&pos, "--follow=1"), TRI_E_INVALID, err, "takes no value");
+  assert_fails(PARSE(&pos, "--help=tex"), TRI_E_INVALID, err, "man, bash and zsh");
 }
 
 int main(void) {
