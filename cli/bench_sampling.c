@@ -116,7 +116,7 @@ static tri_status time_draws(bench *b, const char *name, const tri_sampler_param
   tri_sample sample, top[TRI_SAMPLER_TOP];
   size_t n_top;
   tri_status status = TRI_OK;
-  tri_draw_begin(&d, p, 64, NULL, 0, &b->lexicon, b->tokenizer, VOCAB);
+  tri_draw_begin(&d, p, 64, NULL, 0, &b->lexicon, b->tokenizer, VOCAB, 1);
   for (size_t i = 0; i < TOKENS && status == TRI_OK; i++) {
     if (i % 20 == 0) make_logits(b, flat);
     int64_t start = tri_clock_ns();
@@ -138,7 +138,7 @@ static tri_status time_grammar(bench *b, const char *name, tri_lang lang, const 
   tri_ids ids = {0};
   tri_sampler_params p = {.temperature = 1, .top_p = 1, .repeat_penalty = 1};
   tri_status status = tri_draw_grammar(lang, text, strlen(text), &gbnf, err);
-  if (status == TRI_OK) status = tri_constraint_create(&c, (char *)gbnf.data, gbnf.len, b->lexicon, err);
+  if (status == TRI_OK) status = tri_constraint_create(&c, (char *)gbnf.data, gbnf.len, b->lexicon, TRI_AUTOMATON_BYTES, err);
   while (status == TRI_OK && all.n < TOKENS) {
     const uint32_t *allowed;
     make_logits(b, true);

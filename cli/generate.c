@@ -93,7 +93,7 @@ static tri_status begin(answer *a, tri_error *err) {
   if (status == TRI_OK) status = tri_draw_grammar(request->grammar, a->f->payload->data, request->grammar_bytes, &gbnf, err);
   if (status == TRI_OK)
     tri_draw_begin(&a->draw, &request->sampling, a->f->done.prompt_tokens, (char *)gbnf.data, gbnf.len, &a->g->lexicon, a->g->tokenizer,
-                   vocab);
+                   vocab, 1);
   tri_buf_free(&gbnf);
   return status;
 }

@@ -23,6 +23,7 @@ struct tri_automaton {
   tri_interner *sets;
   tri_buf row_of; /* uint32_t by set: its row, or NONE */
   tri_buf rows;   /* uint32_t [rows, n_classes]: the set after a byte of the class, or NONE if not known yet */
+  size_t most_bytes;
   uint64_t items_left;
   const char *why;
   /* scratch of one step */
@@ -62,7 +63,7 @@ static uint32_t put_set(tri_automaton *a, tri_buf *items) {
   if (n > 1) qsort(p, n, sizeof *p, compare);
   for (size_t i = 0; i < n; i++)
     if (!kept || p[i] != p[kept - 1]) p[kept++] = p[i];
-  if (tri_automaton_bytes(a) + kept * sizeof *p > TRI_AUTOMATON_BYTES) return stuck(a, "needs too much memory for its states");
+  if (tri_automaton_bytes(a) + kept * sizeof *p > a->most_bytes) return stuck(a, "needs too much memory for its states");
   uint32_t set = tri_interner_put(a->sets, p, kept * sizeof *p, NULL);
   return set == TRI_INTERNER_NONE ? stuck(a, "needs more memory than there is") : set;
 }
@@ -268,10 +269,10 @@ uint32_t tri_automaton_compact(tri_automaton *a, uint32_t state) {
 
 /* --- life --- */
 
-tri_status tri_automaton_create(tri_automaton **out, const tri_grammar *g, tri_error *err) {
+tri_status tri_automaton_create(tri_automaton **out, const tri_grammar *g, size_t bytes, tri_error *err) {
   tri_automaton *a = calloc(1, sizeof *a);
   if (!a) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a grammar");
-  *a = (tri_automaton){.g = g, .items_left = UINT64_MAX, .why = ""};
+  *a = (tri_automaton){.g = g, .most_bytes = bytes, .items_left = UINT64_MAX, .why = ""};
   tri_status status = tri_interner_create(&a->sets, err);
   a->first_call = malloc((g->n_rules + 1) * sizeof *a->first_call);
   a->waiting = calloc(g->n_rules / 64 + 1, sizeof *a->waiting);

@@ -15,12 +15,12 @@ typedef struct tri_automaton tri_automaton;
 enum {
   TRI_AUTOMATON_DEAD = 0,             /* the state where nothing fits any more */
   TRI_AUTOMATON_STUCK = INT32_MAX,    /* no state: a limit was reached, see tri_automaton_why */
-  TRI_AUTOMATON_BYTES = 16 << 20,     /* that states may take */
+  TRI_AUTOMATON_BYTES = 16 << 20,     /* that states may take, unless it is told less */
   TRI_AUTOMATON_ITEMS = 16384,        /* looked at in one step */
 };
 
-/* The grammar must outlive it. */
-TRI_MUST_CHECK tri_status tri_automaton_create(tri_automaton **out, const tri_grammar *g, tri_error *err);
+/* The grammar must outlive it. bytes: what states may take, TRI_AUTOMATON_BYTES or less. */
+TRI_MUST_CHECK tri_status tri_automaton_create(tri_automaton **out, const tri_grammar *g, size_t bytes, tri_error *err);
 void tri_automaton_destroy(tri_automaton **a);
 
 uint32_t tri_automaton_start(tri_automaton *a); /* STUCK when a limit was reached */

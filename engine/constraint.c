@@ -10,6 +10,7 @@ struct tri_constraint {
   tri_automaton *automaton;
   uint32_t state;
   size_t fed;          /* tokens of the answer that have led to it */
+  size_t bytes;        /* that the automaton may take */
   size_t words;        /* in a set of tokens */
   uint32_t *path;      /* [longest + 1] states along a token */
   uint32_t *sets;      /* [TRI_CONSTRAINT_SETS, words] */
@@ -37,14 +38,14 @@ static tri_status compact(tri_constraint *c, tri_error *err) {
   return c->state == TRI_AUTOMATON_STUCK ? fail_stuck(c, err) : TRI_OK;
 }
 
-tri_status tri_constraint_create(tri_constraint **out, const char *gbnf, size_t len, const tri_lexicon *l, tri_error *err) {
+tri_status tri_constraint_create(tri_constraint **out, const char *gbnf, size_t len, const tri_lexicon *l, size_t bytes, tri_error *err) {
   if (!l->n_ends)
     return tri_status_fail(err, TRI_E_UNSUPPORTED, "a grammar needs an end-of-text token to end with, and the vocabulary has none");
   tri_constraint *c = calloc(1, sizeof *c);
   if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a grammar");
-  c->l = l, c->words = words_of(l->vocab);
+  c->l = l, c->bytes = bytes, c->words = words_of(l->vocab);
   tri_status status = tri_grammar_parse(&c->grammar, gbnf, len, err);
-  if (status == TRI_OK) status = tri_automaton_create(&c->automaton, c->grammar, err);
+  if (status == TRI_OK) status = tri_automaton_create(&c->automaton, c->grammar, bytes, err);
   c->path = malloc((l->longest + 1) * sizeof *c->path);
   c->sets = malloc(TRI_CONSTRAINT_SETS * c->words * sizeof *c->sets);
   if (status == TRI_OK && (!c->path || !c->sets)) status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for a grammar");
@@ -112,7 +113,7 @@ static tri_status find_set(tri_constraint *c, uint32_t *set, tri_error *err) {
   for (int try = 0; try < 2; try++) {
     memset(set, 0, c->words * sizeof *set);
     if (walk(c, set)) break;
-    if (try == 1 || tri_automaton_bytes(c->automaton) < TRI_AUTOMATON_BYTES / 4) return fail_stuck(c, err);
+    if (try == 1 || tri_automaton_bytes(c->automaton) < c->bytes / 4) return fail_stuck(c, err);
     tri_status status = compact(c, err);
     if (status != TRI_OK) return status;
   }
@@ -128,7 +129,7 @@ tri_status tri_constraint_allowed(tri_constraint *c, const int32_t *tokens, size
   tri_status status = n < c->fed ? restart(c, err) : TRI_OK;
   tri_automaton_allow(c->automaton, TRI_CONSTRAINT_WORK);
   while (status == TRI_OK && c->fed < n) status = feed(c, tokens[c->fed], err);
-  if (status == TRI_OK && tri_automaton_bytes(c->automaton) > TRI_AUTOMATON_BYTES / 2) status = compact(c, err);
+  if (status == TRI_OK && tri_automaton_bytes(c->automaton) > c->bytes / 2) status = compact(c, err);
   if (status != TRI_OK) return status;
   uint32_t slot = c->state % TRI_CONSTRAINT_SETS, *set = c->sets + slot * c->words;
   if (c->set_of[slot] != c->state) {

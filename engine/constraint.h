@@ -15,9 +15,10 @@ enum {
   TRI_CONSTRAINT_SETS = 64, /* kept; vocabulary / 8 bytes each */
 };
 
-/* From GBNF text. The lexicon must outlive it. TRI_E_INVALID, TRI_E_LIMIT: the grammar's; TRI_E_UNSUPPORTED: the vocabulary has
- * no token that ends a text. */
-TRI_MUST_CHECK tri_status tri_constraint_create(tri_constraint **out, const char *gbnf, size_t len, const tri_lexicon *l, tri_error *err);
+/* From GBNF text. The lexicon must outlive it. bytes: as of tri_automaton_create; sets and grammar come on top. TRI_E_INVALID,
+ * TRI_E_LIMIT: the grammar's; TRI_E_UNSUPPORTED: the vocabulary has no token that ends a text. */
+TRI_MUST_CHECK tri_status tri_constraint_create(tri_constraint **out, const char *gbnf, size_t len, const tri_lexicon *l, size_t bytes,
+                                                tri_error *err);
 void tri_constraint_destroy(tri_constraint **c);
 
 /* The tokens that may follow these [n] (of the answer alone, without the prompt): a bit for each of the vocabulary, as

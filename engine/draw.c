@@ -17,14 +17,15 @@ tri_status tri_draw_grammar(tri_lang lang, const void *text, size_t len, tri_buf
 }
 
 void tri_draw_begin(tri_draw *d, const tri_sampler_params *params, uint32_t prompt, const char *gbnf, size_t len, tri_lexicon **lexicon,
-                    const tri_tokenizer *t, size_t vocab) {
+                    const tri_tokenizer *t, size_t vocab, size_t sequences) {
   tri_draw_end(d);
   d->params = *params, d->prompt = prompt, d->trouble.status = TRI_OK;
   if (!len) return;
   tri_status status = TRI_OK;
+  size_t share = TRI_DRAW_GRAMMARS / sequences, bytes = share < TRI_AUTOMATON_BYTES ? share : TRI_AUTOMATON_BYTES;
   if (!t) status = tri_status_fail(&d->trouble, TRI_E_UNSUPPORTED, "a grammar needs a tokenizer, and the model file has none");
   else if (!*lexicon) status = tri_lexicon_create(lexicon, t, vocab, &d->trouble);
-  if (status == TRI_OK) status = tri_constraint_create(&d->constraint, gbnf, len, *lexicon, &d->trouble);
+  if (status == TRI_OK) status = tri_constraint_create(&d->constraint, gbnf, len, *lexicon, bytes, &d->trouble);
   d->trouble.status = status;
 }
 

@@ -16,7 +16,7 @@ struct tri_finish {
   int32_t *history;     /* [slots, context] */
   float *logits;        /* [TRI_PANEL_ROWS, vocab]: scores are made a panel at a time */
   size_t bytes;         /* of all that */
-  tri_lexicon *lexicon; /* once there was a grammar; not counted, like what grammars take */
+  tri_lexicon *lexicon; /* once there was a grammar; bounded but not counted, like what grammars take (engine/need.h) */
 };
 
 /* Zeroed, and counted. */
@@ -65,7 +65,7 @@ tri_status tri_finish_open(tri_finish *f, const tri_opening *opening, tri_error 
   if (open->slot >= (uint32_t)f->slots) return tri_status_fail(err, TRI_E_PROTOCOL, "open: slot %u of %d", open->slot, f->slots);
   if (tri_sampler_check(&open->sampling, err) != TRI_OK) return tri_status_prefix(err, TRI_E_PROTOCOL, "open");
   tri_draw_begin(&f->draws[open->slot], &open->sampling, open->prompt, opening->grammar, opening->grammar_len, &f->lexicon, f->tokenizer,
-                 f->vocab);
+                 f->vocab, (size_t)f->slots);
   return TRI_OK;
 }
 

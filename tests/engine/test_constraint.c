@@ -29,7 +29,7 @@ static int close_small(void **state) {
 
 static tri_constraint *constraint_of(const char *grammar, const tri_lexicon *l) {
   tri_constraint *c;
-  assert_ok(tri_constraint_create(&c, grammar, strlen(grammar), l, &err), err);
+  assert_ok(tri_constraint_create(&c, grammar, strlen(grammar), l, TRI_AUTOMATON_BYTES, &err), err);
   return c;
 }
 static bool is_set(const uint32_t *set, int32_t id) { return set[id / 32] >> id % 32 & 1; }
@@ -116,7 +116,8 @@ static void without_an_end_token_there_is_no_grammar(void **state) {
   tri_lexicon none = *lexicon;
   tri_constraint *c;
   none.n_ends = 0;
-  assert_fails(tri_constraint_create(&c, "root ::= \"a\"", 12, &none, &err), TRI_E_UNSUPPORTED, err, "end-of-text token");
+  assert_fails(tri_constraint_create(&c, "root ::= \"a\"", 12, &none, TRI_AUTOMATON_BYTES, &err), TRI_E_UNSUPPORTED, err,
+               "end-of-text token");
 }
 
 /* --- random walks: whatever is drawn, the text parses --- */

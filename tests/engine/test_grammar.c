@@ -29,7 +29,7 @@ static uint32_t read_text(tri_automaton *a, const char *text, size_t len, bool c
 
 static bool takes(const tri_grammar *g, const char *text) {
   tri_automaton *a;
-  assert_ok(tri_automaton_create(&a, g, &err), err);
+  assert_ok(tri_automaton_create(&a, g, TRI_AUTOMATON_BYTES, &err), err);
   bool yes = tri_automaton_accepts(a, read_text(a, text, strlen(text), false));
   bool again = tri_automaton_accepts(a, read_text(a, text, strlen(text), true));
   assert_int_equal(yes, again);
@@ -156,7 +156,7 @@ static void random_grammars_mean_what_trying_everything_finds(void **state) {
     random_grammar(&seed, text);
     if (tri_grammar_parse(&g, text, strlen(text), &err) != TRI_OK) continue;
     tried++;
-    assert_ok(tri_automaton_create(&a, g, &err), err);
+    assert_ok(tri_automaton_create(&a, g, TRI_AUTOMATON_BYTES, &err), err);
     for (int len = 0; len <= LONGEST; len++)
       for (int bits = 0; bits < 1 << len; bits++) {
         char s[LONGEST + 1] = {0};
@@ -176,20 +176,24 @@ static void random_grammars_mean_what_trying_everything_finds(void **state) {
 
 /* --- limits --- */
 
-/* Feeds the text again and again, for `steps` bytes or until it is stuck or dead. */
-static uint32_t keep_on(const char *grammar, const char *text, size_t steps, size_t *done, char *why) {
+/* Feeds the text again and again, for `steps` bytes or until it is stuck or dead; states take no more than `bytes`. */
+static uint32_t keep_on_in(size_t bytes, const char *grammar, const char *text, size_t steps, size_t *done, char *why) {
   tri_automaton *a;
   tri_grammar *g = grammar_of(grammar);
-  assert_ok(tri_automaton_create(&a, g, &err), err);
+  assert_ok(tri_automaton_create(&a, g, bytes, &err), err);
   uint32_t at = tri_automaton_start(a);
   size_t len = strlen(text);
   for (*done = 0; *done < steps && at != TRI_AUTOMATON_STUCK && at != TRI_AUTOMATON_DEAD; ++*done)
     at = tri_automaton_next(a, at, (uint8_t)text[*done % len]);
-  assert_true(tri_automaton_bytes(a) <= TRI_AUTOMATON_BYTES * 3 / 2); /* what is checked is the growth of the table that finds sets too */
+  assert_true(tri_automaton_bytes(a) <= bytes * 3 / 2); /* what is checked is the growth of the table that finds sets too */
   strcpy(why, tri_automaton_why(a));
   tri_automaton_destroy(&a);
   tri_grammar_free(&g);
   return at;
+}
+
+static uint32_t keep_on(const char *grammar, const char *text, size_t steps, size_t *done, char *why) {
+  return keep_on_in(TRI_AUTOMATON_BYTES, grammar, text, steps, done, why);
 }
 
 static void repetition_makes_no_new_states(void **state) {
@@ -208,9 +212,13 @@ static void what_grows_too_much_is_stopped(void **state) {
   char why[128];
   int64_t start = tri_clock_ms();
   /* nesting is remembered, and memory is bounded */
-  assert_int_equal(keep_on("root ::= \"(\" root \")\" | \"[\" root \"]\" | \"x\"", "([", 100000000, &done, why), TRI_AUTOMATON_STUCK);
+  static const char nesting[] = "root ::= \"(\" root \")\" | \"[\" root \"]\" | \"x\"";
+  size_t less;
+  assert_int_equal(keep_on(nesting, "([", 100000000, &done, why), TRI_AUTOMATON_STUCK);
   assert_true(done > 10000);
   assert_non_null(strstr(why, "memory for its states"));
+  assert_int_equal(keep_on_in(TRI_AUTOMATON_BYTES / 8, nesting, "([", 100000000, &less, why), TRI_AUTOMATON_STUCK);
+  assert_true(less > 1000 && less < done / 4);
   /* every way to pair what was opened is open */
   assert_int_equal(keep_on("root ::= \"a\" root? root? root?", "a", 100000, &done, why), TRI_AUTOMATON_STUCK);
   assert_true(done > 50);

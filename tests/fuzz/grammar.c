@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
   size_t len = nul ? (size_t)(nul - data) : size;
   if (tri_grammar_parse(&g, (const char *)data, len, &err) != TRI_OK) return 0;
-  if (tri_automaton_create(&a, g, NULL) != TRI_OK || tri_automaton_create(&b, g, NULL) != TRI_OK) abort();
+  if (tri_automaton_create(&a, g, TRI_AUTOMATON_BYTES, NULL) != TRI_OK) abort();
+  if (tri_automaton_create(&b, g, TRI_AUTOMATON_BYTES, NULL) != TRI_OK) abort();
   tri_automaton_allow(a, WORK), tri_automaton_allow(b, WORK);
   uint32_t state = tri_automaton_start(a), same = tri_automaton_start(b);
   for (size_t i = len; goes_on(state) && goes_on(same); i++) {

@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (tri_schema_to_grammar((const char *)data, size, &text, &err) == TRI_OK) {
     tri_status status = tri_grammar_parse(&g, (const char *)text.data, text.len, &err);
     if (status == TRI_OK) {
-      if (tri_automaton_create(&a, g, NULL) != TRI_OK) abort();
+      if (tri_automaton_create(&a, g, TRI_AUTOMATON_BYTES, NULL) != TRI_OK) abort();
       tri_automaton_allow(a, WORK);
       for (uint64_t seed = 0; seed < 3; seed++) draw(a, seed + size);
       tri_automaton_destroy(&a);
