@@ -5,12 +5,13 @@
 #include "cli/cli.h"
 #include "engine/convert.h"
 #include "engine/order.h"
+#include "engine/vocab.h"
 
 static const char *out_path, *type_name = "i2_s", *embedding_name, *head_name, *shape_name;
 static tri_args_list tiles, in_tiles;
 static bool absmean;
 static const char *order_name;
-static int64_t layers, seed = 1;
+static int64_t layers, vocab, seed = 1;
 
 enum { MOST_TILES = sizeof tiles.items / sizeof *tiles.items };
 
@@ -89,7 +90,7 @@ static tri_status make_converted(const tri_convert_options *o, const char *sourc
   return tri_convert_gguf(source, out_path, o, err);
 }
 static tri_status make_dummy(const tri_convert_options *o, const char *source, tri_error *err) {
-  return tri_convert_dummy(source, out_path, o->embedding_type, (int)layers, (uint64_t)seed, o, err);
+  return tri_convert_dummy(source, out_path, o->embedding_type, (int)layers, (int)vocab, (uint64_t)seed, o, err);
 }
 
 #define OUT_ARG {"out", 'o', TRI_ARG_STRING, &out_path, "FILE", "The GGUF file to write; it appears whole or not at all.", 0, 0}
@@ -154,12 +155,14 @@ int tri_cli_make_dummy(int argc, char **argv) {
       HEAD_ARG,
       TILES_ARG,
       {"layers", 0, TRI_ARG_INT, &layers, "N", "Another number of layers than the real model's.", 1, 1024},
+      {"vocab", 0, TRI_ARG_INT, &vocab, "N", "Another number of tokens than the real model's.", TRI_CONVERT_DUMMY_VOCAB,
+       TRI_VOCAB_TOKENS},
       {"seed", 0, TRI_ARG_INT, &seed, "N", "The same seed gives the same file (default 1).", 0, 9e15},
   };
   static const tri_args_spec spec = {"trireme make-dummy",
                                      "Make a model of random ternary weights at a real model's shape, for speed work.",
                                      "--shape NAME -o FILE [options]", "  trireme make-dummy --shape llama3-8b -o /tmp/8b.gguf\n"
-                                     "  trireme make-dummy --shape bitnet-2b --layers 4 -o /tmp/small.gguf\n",
+                                     "  trireme make-dummy --shape bitnet-2b --layers 4 --vocab 512 -o /tmp/small.gguf\n",
                                      args, sizeof args / sizeof *args};
   int code;
   tri_error err;

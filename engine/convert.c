@@ -15,6 +15,8 @@
 typedef struct step {
   tri_convert_tensor t;
   const tri_safetensor *weight, *scale; /* scale: of packed linears, else NULL */
+  double gamma; /* of a linear, once it is measured: absmean's, … */
+  float size;   /* … and the scale that is written; 0 before */
 } step;
 
 typedef struct job {
@@ -169,15 +171,15 @@ static tri_status measure(const job *j, const step *s, double *gamma, tri_error 
   return TRI_OK;
 }
 
-static tri_status read_scale(const job *j, const step *s, double *gamma, float *scale, tri_error *err) {
+static tri_status read_scale(const job *j, step *s, tri_error *err) {
   if (!s->scale) {
-    tri_status status = measure(j, s, gamma, err);
-    *scale = (float)*gamma;
+    tri_status status = measure(j, s, &s->gamma, err);
+    s->size = (float)s->gamma;
     return status;
   }
   float v = read_floats(j, s->scale, 0, 1)[0];
-  *scale = j->scheme == TRI_CONVERT_AUTOBITLINEAR ? v : 1 / v;
-  if (!(v > 0) || !isfinite(v) || !isfinite(*scale))
+  s->size = j->scheme == TRI_CONVERT_AUTOBITLINEAR ? v : 1 / v;
+  if (!(v > 0) || !isfinite(v) || !isfinite(s->size))
     return tri_status_fail(err, TRI_E_FORMAT, "%s: tensor %s_scale: %g is no scale", j->folder, s->t.source,
                            (double)v);
   if (!tri_i2s_check(s->weight->data, s->weight->bytes))
@@ -199,10 +201,33 @@ static void read_trits(const job *j, const step *s, uint64_t row, double gamma, 
   tri_ternary_round(read_floats(j, s->weight, row * k, k), k, gamma, out);
 }
 
+/* Where the type rounds scales, all are needed before anything is written. */
+static tri_status measure_all(job *j, tri_error *err) {
+  const tri_convert_options *o = &j->out.options;
+  size_t n = tri_convert_out_count(&j->out);
+  uint64_t looked = 0, to_look = 0;
+  if (!tri_layouts_halves(o->linear_type)) return TRI_OK;
+  j->out.scales = calloc(n, sizeof *j->out.scales);
+  if (!j->out.scales) return tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", j->folder);
+  for (size_t i = 0; i < n; i++)
+    if (j->steps[i].t.form) to_look += j->steps[i].weight->bytes;
+  for (size_t i = 0; i < n; i++) {
+    step *s = &j->steps[i];
+    if (!s->t.form) continue;
+    tri_status status = read_scale(j, s, err);
+    if (status != TRI_OK) return status;
+    status = tri_convert_sink_holds(o->linear_type, s->size, s->t.source, err);
+    if (status != TRI_OK) return tri_status_prefix(err, status, "%s", j->folder);
+    j->out.scales[j->out.n_scales++] = s->size;
+    tri_file_map_drop(s->weight->data, s->weight->bytes);
+    if (o->progress) o->progress(o->progress_arg, looked += s->weight->bytes, to_look, s->t.name);
+  }
+  return TRI_OK;
+}
+
 typedef struct linear_source {
   const job *j;
   const step *s;
-  double gamma;
 } linear_source;
 
 static tri_status put_rows(void *arg, const tri_ternary_form *f, size_t first, size_t last, const float *scales, int8_t *trits,
@@ -210,17 +235,16 @@ static tri_status put_rows(void *arg, const tri_ternary_form *f, size_t first, s
   const linear_source *from = arg;
   (void)err;
   for (size_t r = first; r < last; r++)
-    read_trits(from->j, from->s, source_row(from->j, &from->s->t, r), from->gamma, trits + (r - first) * f->k);
+    read_trits(from->j, from->s, source_row(from->j, &from->s->t, r), from->s->gamma, trits + (r - first) * f->k);
   tri_ternary_put(f, first, last, trits, scales, tensor);
   return TRI_OK;
 }
 
-static tri_status write_linear(job *j, const step *s, tri_error *err) {
-  linear_source from = {.j = j, .s = s};
-  float scale;
-  tri_status status = read_scale(j, s, &from.gamma, &scale, err);
+static tri_status write_linear(job *j, step *s, tri_error *err) {
+  linear_source from = {j, s};
+  tri_status status = s->size == 0 ? read_scale(j, s, err) : TRI_OK;
   if (status != TRI_OK) return status;
-  return tri_convert_sink_linear(&j->out.sink, s->t.name, s->t.form, scale, NULL, put_rows, &from, err);
+  return tri_convert_sink_linear(&j->out.sink, s->t.name, s->t.form, s->size, NULL, put_rows, &from, err);
 }
 
 /* --- the whole --- */
@@ -234,7 +258,7 @@ static tri_status write_all(job *j, const char *out_path, const tri_vocab *vocab
   tri_status status = tri_convert_out_begin(&j->out, out_path, vocab, err);
   if (status != TRI_OK) return status;
   for (size_t i = 0; i < tri_convert_out_count(&j->out) && status == TRI_OK; i++) {
-    const step *s = &j->steps[i];
+    step *s = &j->steps[i];
     status = s->t.form ? write_linear(j, s, err) : write_floats(j, s, err);
     if (s->weight) tri_file_map_drop(s->weight->data, s->weight->bytes);
   }
@@ -264,9 +288,10 @@ tri_status tri_convert_hf(const char *folder, const char *out_path, const tri_co
   if (status == TRI_OK) status = tri_convert_source_open(&j.source, folder, err);
   if (status == TRI_OK) status = find_all(&j, err);
   if (status == TRI_OK) status = read_vocab(&vocab, &has_vocab, folder, &config, err);
+  if (status == TRI_OK) status = measure_all(&j, err);
   if (status == TRI_OK) status = write_all(&j, out_path, has_vocab ? &vocab : NULL, err);
   tri_vocab_free(&vocab);
   tri_convert_source_close(&j.source);
-  free(j.steps), free(j.raw), free(j.floats);
+  free(j.steps), free(j.raw), free(j.floats), free(j.out.scales);
   return status;
 }

@@ -41,10 +41,11 @@ TRI_MUST_CHECK tri_status tri_convert_gguf(const char *in_path, const char *out_
 /* The shapes of tri_convert_dummy, i from 0; NULL past the end: "bitnet-2b" is Microsoft's 2B4T, "bitnet-large" and "bitnet-3b"
  * are 1bitLLM's, "llama3-8b" is HF1BitLLM's, "falcon3-…" and "falcon-e-…" are TII's, "trilm-4b" is SpectraSuite's 3.9B. */
 const char *tri_convert_dummy_name(size_t i);
+enum { TRI_CONVERT_DUMMY_VOCAB = 258 }; /* a dummy's least: a token for each byte, begin and end */
 /* Random ternary weights at a real model's shape, for speed work.
- * Streamed: memory stays small. The seed fixes every byte. layers > 0 overrides the number of layers. `o` serves for its
- * linear_type, head_type, tiles and progress and may be NULL: I2_S. Its tokenizer has one token a byte, so text works. */
-TRI_MUST_CHECK tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers, uint64_t seed,
-                                            const tri_convert_options *o, tri_error *err);
+ * Streamed: memory stays small. The seed fixes every byte. layers > 0 overrides the number of layers, vocab > 0 that of tokens. `o`
+ * serves for its linear_type, head_type, tiles and progress and may be NULL: I2_S. Its tokenizer has one token a byte, so text works. */
+TRI_MUST_CHECK tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers, int vocab,
+                                            uint64_t seed, const tri_convert_options *o, tri_error *err);
 
 #endif

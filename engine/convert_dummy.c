@@ -129,7 +129,13 @@ static tri_status write_all(tri_convert_out *c, const char *path, const tri_voca
                             tri_error *err) {
   float *chunk = malloc(TRI_CONVERT_CHUNK * sizeof *chunk);
   if (!chunk) return tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", path);
+  c->scales = calloc(tri_convert_out_count(c), sizeof *c->scales);
+  for (size_t i = 0; i < tri_convert_out_count(c) && c->scales; i++) {
+    tri_convert_tensor t = tri_convert_out_tensor(c, i);
+    if (t.form) c->scales[c->n_scales++] = dummy_scale((size_t)t.k);
+  }
   tri_status status = tri_convert_out_begin(c, path, vocab, err);
+  free(c->scales), c->scales = NULL;
   if (status != TRI_OK) return free(chunk), status;
   for (size_t i = 0; i < tri_convert_out_count(c) && status == TRI_OK; i++) {
     tri_convert_tensor t = tri_convert_out_tensor(c, i);
@@ -178,7 +184,7 @@ static tri_status make_vocab(tri_vocab *v, size_t n, tri_error *err) {
   return TRI_OK;
 }
 
-tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers,
+tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t embedding_type, int layers, int vocab_size,
                              uint64_t seed, const tri_convert_options *o, tri_error *err) {
   const struct dummy *d = NULL;
   for (size_t i = 0; i < DUMMIES; i++)
@@ -187,10 +193,14 @@ tri_status tri_convert_dummy(const char *shape, const char *out_path, uint32_t e
   if (layers < 0 || layers > 1024)
     return tri_status_fail(err, TRI_E_INVALID, "%d layers; 1 to 1024, or 0 for the shape's own, expected",
                            layers);
+  if (vocab_size != 0 && (vocab_size < TRI_CONVERT_DUMMY_VOCAB || vocab_size > TRI_VOCAB_TOKENS))
+    return tri_status_fail(err, TRI_E_INVALID, "%d tokens; %d to %d, or 0 for the shape's own, expected", vocab_size,
+                           TRI_CONVERT_DUMMY_VOCAB, TRI_VOCAB_TOKENS);
   tri_convert_out c = {
       .kind = {.arch = d->arch}, .shape = shape_of(d), .options = o ? *o : (tri_convert_options){.linear_type = TRI_TYPE_I2_S}};
   c.options.embedding_type = embedding_type;
   if (layers > 0) c.shape.n_layers = layers;
+  if (vocab_size > 0) c.shape.vocab = vocab_size;
   snprintf(c.name, sizeof c.name, "dummy %s, %d layers, seed %llu", d->name, c.shape.n_layers,
            (unsigned long long)seed);
   tri_vocab vocab;

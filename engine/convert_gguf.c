@@ -138,19 +138,16 @@ static tri_status measure(job *j, step *s, tri_error *err) {
   return measure_absmean(j, s, err);
 }
 
-static bool loses(float scale) { return tri_f16_to_f32(tri_f16_from_f32(scale)) != scale; }
-
 /* f16 holds no scale out of its range, and rounds those within. */
 static tri_status check_halves(const job *j, const step *s, tri_error *err) {
   size_t n = s->row_scales ? s->form.m : 1;
   bool rounded = false;
   if (!tri_layouts_halves(s->type)) return TRI_OK;
   for (size_t r = 0; r < n; r++) {
-    float scale = s->row_scales ? s->row_scales[r] : s->scale, half = tri_f16_to_f32(tri_f16_from_f32(scale));
-    if (!(half > 0) || !isfinite(half))
-      return tri_status_fail(err, TRI_E_UNSUPPORTED, "%s: tensor %s has the scale %g, which %s can't hold", j->path, s->name, (double)scale,
-                             tri_type_name(s->type));
-    rounded |= half != scale;
+    float scale = s->row_scales ? s->row_scales[r] : s->scale;
+    tri_status status = tri_convert_sink_holds(s->type, scale, s->name, err);
+    if (status != TRI_OK) return tri_status_prefix(err, status, "%s", j->path);
+    rounded |= tri_f16_to_f32(tri_f16_from_f32(scale)) != scale;
   }
   if (rounded && s->row_scales) TRI_WARN("tensor %s: the scales of its rows are rounded to f16 in %s", s->name, tri_type_name(s->type));
   return TRI_OK;
@@ -282,17 +279,12 @@ static bool is_stale(const tri_gguf_kv *kv) {
 
 /* What f16 would take from the scales, one value a linear. */
 static void put_exact_scales(job *j) {
-  float *exact = calloc(j->n_forms, sizeof *exact);
+  float *scales = calloc(j->n_forms, sizeof *scales);
   size_t n = 0;
-  bool needed = false;
-  for (size_t i = 0; i < j->n_steps && exact; i++) {
-    const step *s = &j->steps[i];
-    if (s->action != LINEAR) continue;
-    exact[n] = tri_layouts_halves(s->type) && !s->row_scales && loses(s->scale) ? s->scale : 0;
-    needed |= exact[n++] != 0;
-  }
-  if (needed) tri_gguf_writer_f32s(j->sink.writer, TRI_TERNARY_SCALES_KEY, exact, n);
-  free(exact);
+  for (size_t i = 0; i < j->n_steps && scales; i++)
+    if (j->steps[i].action == LINEAR) scales[n++] = j->steps[i].row_scales ? 0 : j->steps[i].scale;
+  if (scales) tri_convert_sink_scales(j->sink.writer, j->options->linear_type, scales, n);
+  free(scales);
 }
 
 static void put_metadata(job *j) {

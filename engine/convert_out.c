@@ -158,6 +158,7 @@ static void put_metadata(const tri_convert_out *c) {
   put_f32(c, "rope.freq_base", s->rope_theta);
   if (s->rope_scale != 1) put_str(c, "rope.scaling.type", "linear"), put_f32(c, "rope.scaling.factor", s->rope_scale);
   tri_convert_sink_tiles(c->sink.writer, c->forms, TRI_LINEARS);
+  tri_convert_sink_scales(c->sink.writer, c->options.linear_type, c->scales, c->n_scales);
 }
 
 static tri_status plan_linears(tri_convert_out *c, tri_error *err) {
@@ -175,6 +176,9 @@ static tri_status plan_linears(tri_convert_out *c, tri_error *err) {
 
 tri_status tri_convert_out_plan(tri_convert_out *c, const char *path, tri_error *err) {
   uint32_t wanted[] = {c->options.embedding_type, head_type(c)};
+  char why[256];
+  c->kernels = tri_kernels_pick(why, sizeof why);
+  if (!c->kernels) return tri_status_fail(err, TRI_E_INVALID, "%s", why);
   for (size_t i = 0; i < 2; i++)
     if (!tri_matrix_writable(wanted[i]))
       return tri_status_fail(err, TRI_E_INVALID, "%s: %s as type %u; F32, F16, BF16, Q8_0 or Q6_K expected", path,
@@ -203,10 +207,7 @@ static void release(tri_convert_out *c) {
 
 tri_status tri_convert_out_begin(tri_convert_out *c, const char *path, const tri_vocab *vocab,
                                  tri_error *err) {
-  char why[256];
   c->sink.options = &c->options;
-  c->kernels = tri_kernels_pick(why, sizeof why);
-  if (!c->kernels) return tri_status_fail(err, TRI_E_INVALID, "%s", why);
   c->encoded = malloc(TRI_CONVERT_CHUNK * sizeof(float));
   if (!c->encoded) return tri_status_fail(err, TRI_E_NOMEM, "%s: out of memory", path);
   tri_status status = tri_gguf_writer_open(&c->sink.writer, path, err);

@@ -35,6 +35,8 @@ typedef struct tri_convert_out {
   char name[128];   /* general.name */
   tri_shape shape;
   tri_convert_options options;
+  float *scales;    /* [n_scales] of the linears, in the file's order, to keep where the type rounds them; else NULL */
+  size_t n_scales;
   /* internal */
   tri_ternary_form forms[TRI_LINEARS];
   const tri_kernels *kernels;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/convert_sink.h"
 
+#include <math.h>
 #include <stdlib.h>
+
+#include "kernels/i2s.h"
 
 static bool has_shape(const tri_ternary_form *forms, size_t n, size_t m, size_t k) {
   for (size_t i = 0; i < n; i++)
@@ -28,6 +31,24 @@ void tri_convert_sink_tiles(tri_gguf_writer *w, const tri_ternary_form *forms, s
   for (size_t i = 0; i < n; i++)
     if (forms[i].tiles.bm && !has_shape(forms, i, forms[i].m, forms[i].k))
       tri_tiles_write(w, forms[i].type, forms[i].m, forms[i].k, forms[i].tiles);
+}
+
+static float half_of(float scale) { return tri_f16_to_f32(tri_f16_from_f32(scale)); }
+
+tri_status tri_convert_sink_holds(uint32_t type, float scale, const char *name, tri_error *err) {
+  float half = half_of(scale);
+  if (!tri_layouts_halves(type) || (half > 0 && isfinite(half))) return TRI_OK;
+  return tri_status_fail(err, TRI_E_UNSUPPORTED, "tensor %s has the scale %g, which %s can't hold", name, (double)scale,
+                         tri_type_name(type));
+}
+
+void tri_convert_sink_scales(tri_gguf_writer *w, uint32_t type, float *scales, size_t n) {
+  bool needed = false;
+  for (size_t i = 0; i < n; i++) {
+    if (half_of(scales[i]) == scales[i]) scales[i] = 0;
+    needed |= scales[i] != 0;
+  }
+  if (tri_layouts_halves(type) && needed) tri_gguf_writer_f32s(w, TRI_TERNARY_SCALES_KEY, scales, n);
 }
 
 tri_status tri_convert_sink_bytes(tri_convert_sink *s, const char *name, const void *bytes, size_t len, tri_error *err) {

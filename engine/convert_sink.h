@@ -18,6 +18,12 @@ TRI_MUST_CHECK tri_status tri_convert_sink_check(const tri_convert_options *o, c
 /* The keys that tell the tile sizes of the linears, one for each shape; nothing for types without. */
 void tri_convert_sink_tiles(tri_gguf_writer *w, const tri_ternary_form *forms, size_t n);
 
+/* Check that `type` has room for this scale, which f16 may not have: TRI_E_UNSUPPORTED names the tensor. */
+TRI_MUST_CHECK tri_status tri_convert_sink_holds(uint32_t type, float scale, const char *name, tri_error *err);
+/* The key that keeps what f16 takes from the linears' scales [n], in the file's order, 0 where there is none to keep; zeroes those
+ * that lose nothing. No key for other types, or where nothing is lost. */
+void tri_convert_sink_scales(tri_gguf_writer *w, uint32_t type, float *scales, size_t n);
+
 /* The next bytes of tensor `name`, as they will stand in the file. */
 TRI_MUST_CHECK tri_status tri_convert_sink_bytes(tri_convert_sink *s, const char *name, const void *bytes, size_t len, tri_error *err);
 

@@ -504,7 +504,7 @@ static void a_dummy_has_its_shape_and_takes_any_text(void **state) {
   tri_vocab v;
   tri_tokenizer *t;
   tri_ids ids = {0};
-  assert_ok(tri_convert_dummy("bitnet-3b", out_path, TRI_TYPE_Q8_0, 1, 42, NULL, &err), err);
+  assert_ok(tri_convert_dummy("bitnet-3b", out_path, TRI_TYPE_Q8_0, 1, 0, 42, NULL, &err), err);
   assert_ok(tri_gguf_open(&g, out_path, &err), err);
   assert_int_equal(tri_gguf_tensor_count(g), 2 + 11);
   const tri_gguf_tensor *down = tri_gguf_find(g, "blk.0.ffn_down.weight");
@@ -528,7 +528,7 @@ static void a_dummy_has_its_shape_and_takes_any_text(void **state) {
   tri_tokenizer_close(&t);
   tri_gguf_close(&g);
   empty_dir();
-  assert_fails(tri_convert_dummy("bitnet-4b", out_path, TRI_TYPE_F16, 1, 42, NULL, &err), TRI_E_INVALID, err,
+  assert_fails(tri_convert_dummy("bitnet-4b", out_path, TRI_TYPE_F16, 1, 0, 42, NULL, &err), TRI_E_INVALID, err,
                "no shape \"bitnet-4b\"; known are bitnet-large, ");
 }
 

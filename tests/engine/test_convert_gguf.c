@@ -67,7 +67,7 @@ static void scales_survive_types_that_round_them(void **state) {
   (void)state;
   static const uint32_t halves[] = {TRI_TYPE_TQ1_0, TRI_TYPE_TQ2_0, TRI_TYPE_IQ1_BN};
   tri_convert_options dummy = {.linear_type = TRI_TYPE_I2_S};
-  assert_ok(tri_convert_dummy("bitnet-large", paths[0], TRI_TYPE_Q8_0, 1, 7, &dummy, &err), err);
+  assert_ok(tri_convert_dummy("bitnet-large", paths[0], TRI_TYPE_Q8_0, 1, 0, 7, &dummy, &err), err);
   assert_ok(convert(0, 2, (tri_convert_options){.linear_type = TRI_TYPE_I2_S}), err);
   for (size_t i = 0; i < 3; i++) {
     assert_ok(convert(0, 1, (tri_convert_options){.linear_type = halves[i]}), err);
@@ -75,6 +75,20 @@ static void scales_survive_types_that_round_them(void **state) {
     const tri_gguf_kv *kv = tri_gguf_kv_find(g, TRI_TERNARY_SCALES_KEY);
     assert_true(kv && kv->count == 7);
     tri_gguf_close(&g);
+    assert_ok(convert(1, 3, (tri_convert_options){.linear_type = TRI_TYPE_I2_S}), err);
+    assert_same_file(paths[2], paths[3]);
+    dummy.linear_type = halves[i];
+    assert_ok(tri_convert_dummy("bitnet-large", paths[1], TRI_TYPE_Q8_0, 1, 0, 7, &dummy, &err), err);
+    assert_ok(convert(1, 3, (tri_convert_options){.linear_type = TRI_TYPE_I2_S}), err);
+    assert_same_file(paths[2], paths[3]);
+  }
+  static const char folder[] = TRIREME_FIXTURES "/story-llama158";
+  tri_convert_options o = {.linear_type = TRI_TYPE_I2_S, .embedding_type = TRI_TYPE_BF16};
+  assert_ok(tri_convert_hf(folder, paths[1], &o, &err), err);
+  assert_ok(convert(1, 2, o), err);
+  for (size_t i = 0; i < 3; i++) {
+    o.linear_type = halves[i];
+    assert_ok(tri_convert_hf(folder, paths[1], &o, &err), err);
     assert_ok(convert(1, 3, (tri_convert_options){.linear_type = TRI_TYPE_I2_S}), err);
     assert_same_file(paths[2], paths[3]);
   }

@@ -106,11 +106,11 @@ static void dummies(void **state) {
   (void)state;
   uint32_t head = TRI_TYPE_Q8_0;
   tri_convert_options o = {.linear_type = TRI_TYPE_I2_S, .head_type = &head};
-  assert_fails(tri_convert_dummy("bitnet-3b", paths[1], TRI_TYPE_Q6_K, 1, 3, NULL, &err), TRI_E_UNSUPPORTED, err, "multiples of 256");
-  assert_ok(tri_convert_dummy("bitnet-3b", paths[1], TRI_TYPE_F16, 1, 3, &o, &err), err);
+  assert_fails(tri_convert_dummy("bitnet-3b", paths[1], TRI_TYPE_Q6_K, 1, 0, 3, NULL, &err), TRI_E_UNSUPPORTED, err, "multiples of 256");
+  assert_ok(tri_convert_dummy("bitnet-3b", paths[1], TRI_TYPE_F16, 1, 0, 3, &o, &err), err);
   tri_gguf *apart, *tied;
   assert_ok(tri_gguf_open(&apart, paths[1], &err), err);
-  assert_ok(tri_convert_dummy("bitnet-3b", paths[1], TRI_TYPE_Q8_0, 1, 3, NULL, &err), err);
+  assert_ok(tri_convert_dummy("bitnet-3b", paths[1], TRI_TYPE_Q8_0, 1, 0, 3, NULL, &err), err);
   assert_ok(tri_gguf_open(&tied, paths[1], &err), err);
   assert_int_equal(tri_gguf_tensor_count(apart), tri_gguf_tensor_count(tied) + 1);
   for (size_t i = 0; i < tri_gguf_tensor_count(tied); i++) {

@@ -138,8 +138,8 @@ static void folders_convert_to_each_type(void **state) {
 static void dummies_have_the_same_weights_in_each_type(void **state) {
   (void)state;
   tri_convert_options o = {.linear_type = TRI_TYPE_TL2};
-  assert_ok(tri_convert_dummy("bitnet-3b", paths[0], TRI_TYPE_Q8_0, 1, 7, NULL, &err), err);
-  assert_ok(tri_convert_dummy("bitnet-3b", paths[1], TRI_TYPE_Q8_0, 1, 7, &o, &err), err);
+  assert_ok(tri_convert_dummy("bitnet-3b", paths[0], TRI_TYPE_Q8_0, 1, 0, 7, NULL, &err), err);
+  assert_ok(tri_convert_dummy("bitnet-3b", paths[1], TRI_TYPE_Q8_0, 1, 0, 7, &o, &err), err);
   assert_ok(convert(paths[1], paths[2], TRI_TYPE_I2_S, NULL, 0), err);
   assert_same_tensors(paths[0], paths[2]);
 }
