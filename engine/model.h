@@ -17,7 +17,8 @@ typedef struct tri_model tri_model;
 
 /* Opens FILE, checks that every tensor needed is there with the right shape and a type that we can use, and that the file has
  * no tensor and no key that would change the result and isn't understood here; and that its I2_S isn't in another order (order.h).
- * Errors name the file and the tensor or key. The tokenizer is built too; a file without one that we know still opens, and whoever needs it gets the reason from tri_model_need_tokenizer. */
+ * Errors name the file and the tensor or key. The tokenizer is built too; a file without one that we know still opens, and whoever
+ * needs it gets the reason from tri_model_need_tokenizer. */
 TRI_MUST_CHECK tri_status tri_model_open(tri_model **out, const char *path, tri_error *err);
 /* The same of an open file, which becomes the model's, also on failure. Of a file whose tensors have no data, or only some of them
  * (engine/parts.h), shape and tokenizer are complete, and what is there of the weights can be used. text: build the
