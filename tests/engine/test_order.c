@@ -13,16 +13,6 @@
 static const char *model_path;
 static tri_error err;
 
-/* Codes as bitnet.cpp places them in builds for other machines. */
-static void reorder(tri_i2s_order order, const int8_t *trits, size_t m, size_t k, uint8_t *codes) {
-  memset(codes, 0, m * k / 4);
-  for (size_t e = 0; e < m * k; e++) {
-    bool arm = order == TRI_I2S_ARM;
-    size_t at = arm ? e / 64 * 16 + e % 16 : e / k / 4 * k + e % k, shift = arm ? e % 64 / 16 : e / k % 4;
-    codes[at] |= (uint8_t)((trits[e] + 1) << (6 - 2 * shift));
-  }
-}
-
 /* The model's file with every I2_S matrix in another order. */
 static void write_in_order(tri_i2s_order order, const char *path) {
   tri_gguf *g;
@@ -37,7 +27,7 @@ static void write_in_order(tri_i2s_order order, const char *path) {
     assert_ok(tri_ternary_open(&x, g, t, NULL, 0, &err), err);
     int8_t *trits = malloc(x.form.m * x.form.k);
     assert_true(tri_ternary_rows(&x, 0, x.form.m, trits, NULL));
-    reorder(order, trits, x.form.m, x.form.k, file.data + (t->data - start));
+    plain_put_order(&(plain_file){.order = order}, &(plain_tensor){.m = x.form.m, .k = x.form.k}, trits, file.data + (t->data - start));
     free(trits);
   }
   FILE *f = fopen(path, "wb");
