@@ -36,7 +36,8 @@ static tri_status measure(const tri_tokenizer *t, const char *name, const tri_bu
     if (us < best_us) best_us = us;
   } while (status == TRI_OK && tri_clock_ms() < end_ms);
   double rate = (double)text->len / (double)(best_us ? best_us : 1);
-  json_t *row = json_pack("{s:s, s:I, s:I, s:f}", "text", name, "bytes", (json_int_t)text->len, "tokens", (json_int_t)ids.len, "mb_s", rate);
+  json_t *row =
+      json_pack("{s:s, s:I, s:I, s:f}", "text", name, "bytes", (json_int_t)text->len, "tokens", (json_int_t)ids.len, "mb_s", rate);
   if (status == TRI_OK && rows) json_array_append(rows, row);
   else if (status == TRI_OK) printf("%-34.34s %10zu %10zu %9.2f\n", name, text->len, ids.len, rate), fflush(stdout);
   json_decref(row);
@@ -45,9 +46,19 @@ static tri_status measure(const tri_tokenizer *t, const char *name, const tri_bu
 }
 
 static tri_status measure_made(const tri_tokenizer *t, json_t *rows, tri_error *err) {
-  static const struct { const char *name, *unit; } texts[] = {{"one letter", "a"}, {"two letters", "ab"}, {"spaces", " "}, {"ends of lines", "\n"},
-      {"one digit", "7"}, {"one sign", "="}, {"one Chinese character", "\xe4\xb8\xad"}, {"half a character", "\xe4\xb8"},
-      {"one mark, combining", "\xcc\x81"}, {"the start of a token", "<|"}, {"letters by chance", NULL}};
+  static const struct {
+    const char *name, *unit;
+  } texts[] = {{"one letter", "a"},
+               {"two letters", "ab"},
+               {"spaces", " "},
+               {"ends of lines", "\n"},
+               {"one digit", "7"},
+               {"one sign", "="},
+               {"one Chinese character", "\xe4\xb8\xad"},
+               {"half a character", "\xe4\xb8"},
+               {"one mark, combining", "\xcc\x81"},
+               {"the start of a token", "<|"},
+               {"letters by chance", NULL}};
   tri_buf text = {0};
   tri_status status = TRI_OK;
   for (size_t i = 0; i < sizeof texts / sizeof *texts && status == TRI_OK; i++) {

@@ -146,8 +146,9 @@ tri_status tri_talk_prompt(tri_talk *t, int32_t room, tri_ids *ids, tri_talk_dro
   if (status != TRI_OK) return status;
   dropped->tokens = whole - ids->len;
   if (ids->len < (size_t)t->context) return TRI_OK;
-  return tri_status_fail(err, TRI_E_INVALID, "the message makes a prompt of %zu tokens, which leaves no room in the context of %d; shorten it or "
-                         "raise --ctx", ids->len, t->context);
+  return tri_status_fail(err, TRI_E_INVALID,
+                         "the message makes a prompt of %zu tokens, which leaves no room in the context of %d; shorten it or raise --ctx",
+                         ids->len, t->context);
 }
 
 tri_status tri_talk_save(const tri_talk *t, const char *path, tri_error *err) {

@@ -8,7 +8,9 @@
 
 /* --- templates known by name: for files that carry none --- */
 
-static const struct known { const char *name, *text; } known[] = {
+static const struct known {
+  const char *name, *text;
+} known[] = {
     {"bitnet", "{{ bos_token }}{% for m in messages %}{{ m.role | capitalize + ': ' + m.content | trim + '<|eot_id|>' }}{% endfor %}"
                "{% if add_generation_prompt %}Assistant: {% endif %}"},
     {"chatml", "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
@@ -16,12 +18,14 @@ static const struct known { const char *name, *text; } known[] = {
     {"falcon3", "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}"
                 "{% if m.role != 'assistant' or not loop.last %}{{ '\n' }}{% endif %}{% endfor %}"
                 "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"},
-    {"llama2", "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' }}"
-               "{% if loop.index0 == 1 and messages[0].role == 'system' %}"
-               "{{ ('<<SYS>>\n' + messages[0].content + '\n<</SYS>>\n\n' + m.content).strip() }}{% else %}{{ m.content.strip() }}{% endif %}"
-               "{{ ' [/INST]' }}{% elif m.role == 'assistant' %}{{ ' ' + m.content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"},
-    {"llama3", "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' + m.content | trim + "
-               "'<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"},
+    {"llama2",
+     "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' }}"
+     "{% if loop.index0 == 1 and messages[0].role == 'system' %}"
+     "{{ ('<<SYS>>\n' + messages[0].content + '\n<</SYS>>\n\n' + m.content).strip() }}{% else %}{{ m.content.strip() }}{% endif %}"
+     "{{ ' [/INST]' }}{% elif m.role == 'assistant' %}{{ ' ' + m.content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"},
+    {"llama3",
+     "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' + m.content | trim + "
+     "'<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"},
 };
 
 const char *tri_template_known(const char *name) {
@@ -94,10 +98,13 @@ static tri_str str(const char *text) { return (tri_str){text, strlen(text)}; }
 
 static void set_loop(renderer *r, dict *names, const value *items, size_t i, size_t n, int line) {
   value loop = {.type = V_DICT, .dict = template_take(r, sizeof(dict), line)};
-  const struct { const char *name; value v; } facts[] = {
-      {"index0", template_number(V_INT, (int64_t)i)}, {"index", template_number(V_INT, (int64_t)i + 1)},
-      {"first", template_number(V_BOOL, i == 0)}, {"last", template_number(V_BOOL, i + 1 == n)}, {"length", template_number(V_INT, (int64_t)n)},
-      {"previtem", i ? items[i - 1] : (value){0}}, {"nextitem", i + 1 < n ? items[i + 1] : (value){0}}};
+  const struct {
+    const char *name;
+    value v;
+  } facts[] = {{"index0", template_number(V_INT, (int64_t)i)},     {"index", template_number(V_INT, (int64_t)i + 1)},
+               {"first", template_number(V_BOOL, i == 0)},         {"last", template_number(V_BOOL, i + 1 == n)},
+               {"length", template_number(V_INT, (int64_t)n)},     {"previtem", i ? items[i - 1] : (value){0}},
+               {"nextitem", i + 1 < n ? items[i + 1] : (value){0}}};
   for (size_t k = 0; k < sizeof facts / sizeof *facts; k++) template_set(r, loop.dict, str(facts[k].name), facts[k].v, line);
   template_set(r, names, str("loop"), loop, line);
 }

@@ -243,7 +243,10 @@ static bool is_string(const value *v) { return v && v->type == V_STRING; }
 
 /* What works on strings alone; false: there is no such thing. */
 static bool apply_to_string(renderer *r, int line, tri_str name, value v, const value *a, const value *b, value *out) {
-  static const struct { const char *name; letters how; } cases[] = {{"upper", UPPER}, {"lower", LOWER}, {"capitalize", CAPITAL}, {"title", TITLE}};
+  static const struct {
+    const char *name;
+    letters how;
+  } cases[] = {{"upper", UPPER}, {"lower", LOWER}, {"capitalize", CAPITAL}, {"title", TITLE}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     if (template_is(name, cases[i].name)) return *out = change_case(r, v, cases[i].how, line), true;
   if (template_is(name, "trim") || template_is(name, "strip")) return *out = strip(v, is_string(a) ? a : NULL, true, true), true;
@@ -277,6 +280,10 @@ value template_apply(renderer *r, const node *n, tri_str name, value v, const va
   if (v.type == V_INT && template_is(name, "string")) return template_text(r, &v, n->line);
   if (v.type != V_STRING || !apply_to_string(r, n->line, name, v, a, b, &out))
     template_fail(&r->fail, TRI_E_UNSUPPORTED, n->line, "\"%s\" of %s", TRI_SHOW(name),
-                  v.type == V_STRING ? "a string" : list ? "a list" : v.type == V_DICT ? "a dict" : v.type == V_UNDEFINED ? "something undefined" : "a number");
+                  v.type == V_STRING      ? "a string"
+                  : list                  ? "a list"
+                  : v.type == V_DICT      ? "a dict"
+                  : v.type == V_UNDEFINED ? "something undefined"
+                                          : "a number");
   return out;
 }

@@ -32,8 +32,8 @@ TRI_MUST_CHECK tri_status tri_tokenizer_encode(const tri_tokenizer *t, const cha
                                                tri_error *err);
 /* A prompt whose parts are of two kinds (engine/template.h): control tokens are read but where a byte of one is marked in plain
  * [len]. */
-TRI_MUST_CHECK tri_status tri_tokenizer_encode_prompt(const tri_tokenizer *t, const char *text, const uint8_t *plain, size_t len, tri_ids *out,
-                                                      tri_error *err);
+TRI_MUST_CHECK tri_status tri_tokenizer_encode_prompt(const tri_tokenizer *t, const char *text, const uint8_t *plain, size_t len,
+                                                      tri_ids *out, tri_error *err);
 /* The bytes of one token; empty for control and unknown tokens unless `special`. Never fails: an id out of range is empty. */
 tri_str tri_tokenizer_piece(const tri_tokenizer *t, int32_t id, bool special);
 /* Append the pieces of a whole text, without the space that encoding put before it. */

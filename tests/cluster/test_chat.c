@@ -49,8 +49,9 @@ static int chat(const char *lines, const char *options, tri_buf *said) {
 static void run_prompt(const char *prompt, tri_buf *answer) {
   json_error_t why;
   tri_buf said = {0};
-  int code = lab_program((const char *[]){"trireme", "run", "-m", LAB_MODEL, "-p", prompt, "--special", "--no-bos", "-n", "24", "--temp", "0",
-                                          "-t", "1", "--kv", "f32", "--json", NULL}, &said);
+  int code = lab_program((const char *[]){"trireme", "run", "-m", LAB_MODEL, "-p", prompt, "--special", "--no-bos", "-n", "24", "--temp",
+                                          "0", "-t", "1", "--kv", "f32", "--json", NULL},
+                         &said);
   json_t *doc = json_loads((char *)said.data, 0, &why);
   if (code != 0 || !doc) fail_msg("exit code %d: %s", code, (char *)said.data);
   tri_buf_clear(answer);
@@ -65,7 +66,8 @@ static void run_prompt(const char *prompt, tri_buf *answer) {
 /* The prompts are Llama 3's, by the letter; what was said is in the second one. */
 static void answer_to_two_questions(tri_buf *first, tri_buf *second) {
   tri_buf prompt = {0};
-  tri_buf_printf(&prompt, "<|begin_of_text|>" HEADER("system") "A story.<|eot_id|>" HEADER("user") "Once upon a time<|eot_id|>" HEADER("assistant"));
+  tri_buf_printf(&prompt,
+                 "<|begin_of_text|>" HEADER("system") "A story.<|eot_id|>" HEADER("user") "Once upon a time<|eot_id|>" HEADER("assistant"));
   run_prompt((char *)prompt.data, first);
   const char *trimmed = (char *)first->data + strspn((char *)first->data, " \n");
   int len = (int)strlen(trimmed);
@@ -128,7 +130,8 @@ static void a_cluster_answers_the_same(void **state) {
   /* with a folder's tokenizer and its own template */
   model = dir;
   write_template(tri_template_known("llama3"));
-  snprintf(options, sizeof options, "--system 'A story.' -n 24 --temp 0 --coordinator %s --key %s/client", tri_cluster_endpoint(c), tri_cluster_dir(c));
+  snprintf(options, sizeof options, "--system 'A story.' -n 24 --temp 0 --coordinator %s --key %s/client", tri_cluster_endpoint(c),
+           tri_cluster_dir(c));
   assert_int_equal(chat("Once upon a time\nAnd then?\n", options, &said), 0);
   assert_answers((char *)said.data, &first, &second);
   write_template("{% for m in messages %}{{ 'Human: ' + m.content + '\n\nBITNETAssistant: ' }}{% endfor %}");
@@ -168,7 +171,9 @@ static void commands_save_and_tell(void **state) {
 static void a_full_context_drops_the_oldest_and_says_so(void **state) {
   (void)state;
   tri_buf said = {0};
-  assert_int_equal(chat("The first question of all\nThe second one, not so long\nAnd a third\n", "--template chatml -n 30 -c 90 --temp 0 2>&1", &said), 0);
+  assert_int_equal(
+      chat("The first question of all\nThe second one, not so long\nAnd a third\n", "--template chatml -n 30 -c 90 --temp 0 2>&1", &said),
+      0);
   assert_non_null(strstr((char *)said.data, "[the context is full: dropped the oldest "));
   char line[600];
   memset(line, 'q', sizeof line - 1), line[sizeof line - 2] = '\n', line[sizeof line - 1] = 0;
@@ -204,7 +209,8 @@ static void await(int terminal, tri_buf *seen, size_t *from, const char *part) {
     }
     int64_t left = until - tri_clock_ms();
     char bytes[1024];
-    ssize_t n = left > 0 && poll(&(struct pollfd){.fd = terminal, .events = POLLIN}, 1, (int)left) > 0 ? read(terminal, bytes, sizeof bytes) : 0;
+    ssize_t n =
+        left > 0 && poll(&(struct pollfd){.fd = terminal, .events = POLLIN}, 1, (int)left) > 0 ? read(terminal, bytes, sizeof bytes) : 0;
     if (n <= 0) fail_msg("the terminal never showed '%s' but: %s", part, seen->data ? (char *)seen->data : "");
     tri_buf_append(seen, bytes, (size_t)n);
   }
@@ -216,7 +222,8 @@ static void stop_an_answer(const char *options) {
   int terminal;
   tri_buf seen = {0};
   size_t from = 0;
-  snprintf(command, sizeof command, "exec %s/trireme chat -m %s --template llama3 -n 100000 --ignore-eos %s", TRIREME_BIN, LAB_MODEL, options);
+  snprintf(command, sizeof command, "exec %s/trireme chat -m %s --template llama3 -n 100000 --ignore-eos %s", TRIREME_BIN, LAB_MODEL,
+           options);
   pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
   if (pid == 0) {
     setenv("TERM", "vt100", 1);

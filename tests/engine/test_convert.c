@@ -466,7 +466,8 @@ static void assert_converted_template(const char *want) {
 static void a_chat_template_comes_along(void **state) {
   (void)state;
   static const char one[] = "{\"model_max_length\":1000000000000000019884624838656,\"chat_template\":\"{{ 1 }}\\n\"}";
-  static const char several[] = "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"x\"},{\"name\":\"default\",\"template\":\"y\"}]}";
+  static const char several[] =
+      "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"x\"},{\"name\":\"default\",\"template\":\"y\"}]}";
   make_folder_with_tokenizer("", "");
   write_file("tokenizer_config.json", one, strlen(one));
   assert_converted_template("{{ 1 }}\n");

@@ -7,7 +7,8 @@
 /* Prompts written out by hand, and what is refused. tests/tokenizers compares with another engine on templates that models carry. */
 
 static tri_error err;
-static const tri_message talk[] = {{"system", {"Be brief.", 9}}, {"user", {" Hi <|eot_id|> ", 15}}, {"assistant", {"Yes\n", 4}}, {"user", {"", 0}}};
+static const tri_message talk[] = {
+    {"system", {"Be brief.", 9}}, {"user", {" Hi <|eot_id|> ", 15}}, {"assistant", {"Yes\n", 4}}, {"user", {"", 0}}};
 
 static tri_status render(const char *source, size_t n, tri_buf *text, tri_buf *plain) {
   tri_template *t;
@@ -33,9 +34,10 @@ static void known_templates_write_the_prompts_that_they_are_named_for(void **sta
   (void)state;
   assert_renders(tri_template_known("bitnet"), 4,
                  "<s>System: Be brief.<|eot_id|>User: Hi <|eot_id|><|eot_id|>Assistant: Yes<|eot_id|>User: <|eot_id|>Assistant: ");
-  assert_renders(tri_template_known("llama3"), 2,
-                 "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi <|eot_id|>"
-                 "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
+  assert_renders(
+      tri_template_known("llama3"), 2,
+      "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi <|eot_id|>"
+      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
   assert_renders(tri_template_known("chatml"), 2,
                  "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|eot_id|> <|im_end|>\n<|im_start|>assistant\n");
   assert_renders(tri_template_known("falcon3"), 4,
@@ -48,7 +50,9 @@ static void known_templates_write_the_prompts_that_they_are_named_for(void **sta
 static void what_messages_say_is_marked(void **state) {
   (void)state;
   tri_buf text = {0}, plain = {0};
-  assert_ok(render("{% for m in messages %}[{{ (m.role + ':' + m.content | trim | upper).replace('<', '((') }}]{% endfor %}", 2, &text, &plain), err);
+  assert_ok(
+      render("{% for m in messages %}[{{ (m.role + ':' + m.content | trim | upper).replace('<', '((') }}]{% endfor %}", 2, &text, &plain),
+      err);
   assert_string_equal((char *)text.data, "[system:BE BRIEF.][user:HI ((|EOT_ID|>]");
   static const char want[] = "000000001111111110000000111001111111110";
   for (size_t i = 0; i < text.len; i++)
@@ -59,17 +63,27 @@ static void what_messages_say_is_marked(void **state) {
 
 static void expressions_mean_what_they_do_in_jinja(void **state) {
   (void)state;
-  static const struct { const char *source, *want; } cases[] = {
+  static const struct {
+    const char *source, *want;
+  } cases[] = {
       {"{{ 1 + 2 * 3 - -4 }} {{ 7 // 2 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 1 ~ 'a' ~ true }}", "11 3 -4 2 1aTrue"},
       {"{{ 'a' if 1 == 2 else 'b' if not 0 else 'c' }}{{ 'x' if false }}", "b"},
       {"{{ 2 < 3 and 3 <= 3 or nothing.at.all }} {{ none or 'x' }} {{ '' and y }}|", "True x |"},
       {"{{ 'b' in 'abc' }} {{ 3 not in [1, 2] }} {{ 'role' in messages[0] }} {{ [1, [2]] == [1, [2]] }}", "True True True True"},
-      {"{{ messages | length }} {{ messages[1:] | length }} {{ messages[-1].role }} {{ messages[:1][0]['role'] }} {{ messages[::-1][0].role }}", "2 1 user system user"},
-      {"{% set ns = namespace(n=1) %}{% for i in range(3) %}{% set ns.n = ns.n * 2 %}{% set lost = i %}{% endfor %}{{ ns.n }}{{ lost }}", "8"},
-      {"{% for i in range(1, 4) if i != 2 %}{{ loop.index }}/{{ loop.length }}:{{ i }}{{ ',' if not loop.last }}{% else %}none{% endfor %}", "1/2:1,2/2:3"},
+      {"{{ messages | length }} {{ messages[1:] | length }} {{ messages[-1].role }} {{ messages[:1][0]['role'] }} {{ "
+       "messages[::-1][0].role }}",
+       "2 1 user system user"},
+      {"{% set ns = namespace(n=1) %}{% for i in range(3) %}{% set ns.n = ns.n * 2 %}{% set lost = i %}{% endfor %}{{ ns.n }}{{ lost }}",
+       "8"},
+      {"{% for i in range(1, 4) if i != 2 %}{{ loop.index }}/{{ loop.length }}:{{ i }}{{ ',' if not loop.last }}{% else %}none{% endfor %}",
+       "1/2:1,2/2:3"},
       {"{% for i in [] %}{% else %}none{% endfor %}", "none"},
-      {"{% set d = {'a': 'x', 'b': 2} %}{{ d.a }}{{ d['b'] }}{{ d.get('c', 'z') }}{{ d.c is defined }}{% for p in d.items() %}{{ p[0] }}{% endfor %}", "x2zFalseab"},
-      {"{{ ' a,b '.strip().split(',') | join('-') }} {{ 'xxaxx'.strip('x') }} {{ 'hello World' | title }} {{ 'ABC'.lower() }} {{ 'abC' | capitalize }}", "a-b a Hello World abc Abc"},
+      {"{% set d = {'a': 'x', 'b': 2} %}{{ d.a }}{{ d['b'] }}{{ d.get('c', 'z') }}{{ d.c is defined }}{% for p in d.items() %}{{ p[0] }}{% "
+       "endfor %}",
+       "x2zFalseab"},
+      {"{{ ' a,b '.strip().split(',') | join('-') }} {{ 'xxaxx'.strip('x') }} {{ 'hello World' | title }} {{ 'ABC'.lower() }} {{ 'abC' | "
+       "capitalize }}",
+       "a-b a Hello World abc Abc"},
       {"{{ nothing | default('d') }}{{ '' | default('e', true) }}{{ 'abc'.startswith('ab') }}{{ 'abc'.endswith('ab') }}", "deTrueFalse"},
       {"{{ \"q\\\"\\n\\\\\" }}", "q\"\n\\"},
       {"a {%- if true -%} b {%- endif %} c", "ab c"},

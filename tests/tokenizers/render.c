@@ -23,11 +23,13 @@ static json_t *render(const json_t *line) {
   const json_t *list = json_object_get(line, "messages");
   tri_str source = str_of(line, "template");
   const char *known = tri_template_known(source.data);
-  tri_template_input in = {messages, json_array_size(list), json_is_true(json_object_get(line, "answer")), str_of(line, "bos"), str_of(line, "eos")};
+  tri_template_input in = {messages, json_array_size(list), json_is_true(json_object_get(line, "answer")), str_of(line, "bos"),
+                           str_of(line, "eos")};
   if (in.n > MESSAGES) abort();
   for (size_t i = 0; i < in.n; i++)
     messages[i] = (tri_message){str_of(json_array_get(list, i), "role").data, str_of(json_array_get(list, i), "content")};
-  if (tri_template_open(&t, known ? (tri_str){known, strlen(known)} : source, &err) != TRI_OK) return fprintf(stderr, "%s\n", err.text), json_null();
+  if (tri_template_open(&t, known ? (tri_str){known, strlen(known)} : source, &err) != TRI_OK)
+    return fprintf(stderr, "%s\n", err.text), json_null();
   json_t *out = json_null();
   if (tri_template_render(t, &in, &text, &plain, &err) != TRI_OK) fprintf(stderr, "%s\n", err.text);
   else if (plain.len == text.len) out = json_stringn(text.len ? (char *)text.data : "", text.len);
