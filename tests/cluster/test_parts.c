@@ -123,31 +123,36 @@ static void what_is_here_is_not_fetched_again(void **state) {
   tri_cluster_stop(&c);
 }
 
+static uint64_t size_of(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* The largest part is the embedding, which the last worker needs as the head, however the layers are shared out this time. */
 static void a_damaged_part_is_named_and_fetched_anew(void **state) {
   (void)state;
   lab_job before, after;
-  char largest[PATH_MAX], small[PATH_MAX + 8];
-  uint64_t bytes, again;
+  char largest[PATH_MAX], begun[PATH_MAX + 8];
+  uint64_t bytes;
   tri_cluster *c = start(2);
   generate(c, &before);
-  int n = count_parts(c, 1, &bytes, largest);
+  count_parts(c, 1, &bytes, largest);
+  bytes = size_of(largest);
   end_worker(c, 1);
   int fd = open(largest, O_WRONLY);
   assert_int_equal(pwrite(fd, "damaged", 7, 1000), 7);
   close(fd);
   start_again(c, 1);
-  assert_true(log_says(c, " of the model is damaged: its bytes in "));
-  assert_int_equal(count_parts(c, 1, &again, NULL), n);
-  assert_int_equal(again, bytes);
-  /* one that broke off goes on where it stopped: what stands there is not asked for again, and so is found to be wrong */
+  assert_true(log_says(c, "embedding of the model is damaged: its bytes in "));
+  assert_int_equal(size_of(largest), bytes);
+  /* one that broke off goes on where it stopped */
   end_worker(c, 1);
   assert_int_equal(truncate(largest, 4096), 0);
-  snprintf(small, sizeof small, "%s.part", largest);
-  assert_int_equal(rename(largest, small), 0);
+  snprintf(begun, sizeof begun, "%s.part", largest);
+  assert_int_equal(rename(largest, begun), 0);
   start_again(c, 1);
-  assert_int_equal(access(small, F_OK), -1);
-  assert_int_equal(count_parts(c, 1, &again, NULL), n);
-  assert_int_equal(again, bytes);
+  assert_int_equal(access(begun, F_OK), -1);
+  assert_int_equal(size_of(largest), bytes);
   generate(c, &after);
   assert_memory_equal(before.ids.data, after.ids.data, before.ids.len * sizeof *before.ids.data);
   lab_job_free(&before), lab_job_free(&after);
