@@ -128,8 +128,12 @@ static tri_status find_set(tri_constraint *c, uint32_t *set, tri_error *err) {
 tri_status tri_constraint_allowed(tri_constraint *c, const int32_t *tokens, size_t n, const uint32_t **allowed, tri_error *err) {
   tri_status status = n < c->fed ? restart(c, err) : TRI_OK;
   tri_automaton_allow(c->automaton, TRI_CONSTRAINT_WORK);
-  while (status == TRI_OK && c->fed < n) status = feed(c, tokens[c->fed], err);
-  if (status == TRI_OK && tri_automaton_bytes(c->automaton) > c->bytes / 2) status = compact(c, err);
+  while (status == TRI_OK && c->fed < n) {
+    /* for each as if it had come alone: an answer that could go on can be taken up again elsewhere */
+    tri_automaton_allow(c->automaton, TRI_CONSTRAINT_WORK);
+    status = feed(c, tokens[c->fed], err);
+    if (status == TRI_OK && tri_automaton_bytes(c->automaton) > c->bytes / 2) status = compact(c, err);
+  }
   if (status != TRI_OK) return status;
   uint32_t slot = c->state % TRI_CONSTRAINT_SETS, *set = c->sets + slot * c->words;
   if (c->set_of[slot] != c->state) {

@@ -111,6 +111,25 @@ static void a_shorter_answer_starts_again(void **state) {
   tri_constraint_destroy(&c);
 }
 
+/* The work that a token may cost counts for each of them, also when all come at once. */
+static void an_answer_is_taken_up_again_wherever_it_could_go_on(void **state) {
+  (void)state;
+  enum { LENGTH = 1600 };
+  const char *deep = "root ::= (\"a\" | \"aa\"){1,2000}"; /* the more text, the more ways there are to read it */
+  tri_constraint *c = constraint_of(deep, lexicon), *again = constraint_of(deep, lexicon);
+  const uint32_t *allowed, *replayed;
+  int32_t ids[LENGTH];
+  for (size_t n = 0; n < LENGTH; n++) {
+    assert_ok(tri_constraint_allowed(c, ids, n, &allowed, &err), err);
+    ids[n] = 'a';
+  }
+  assert_ok(tri_constraint_allowed(c, ids, LENGTH, &allowed, &err), err);
+  assert_ok(tri_constraint_allowed(again, ids, LENGTH, &replayed, &err), err);
+  assert_memory_equal(replayed, allowed, (SMALL_TOKENS + 10 + 31) / 32 * sizeof *allowed);
+  tri_constraint_destroy(&c);
+  tri_constraint_destroy(&again);
+}
+
 static void without_an_end_token_there_is_no_grammar(void **state) {
   (void)state;
   tri_lexicon none = *lexicon;
@@ -306,6 +325,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_token_that_fits_is_allowed_and_no_other),
       cmocka_unit_test(a_shorter_answer_starts_again),
+      cmocka_unit_test(an_answer_is_taken_up_again_wherever_it_could_go_on),
       cmocka_unit_test(without_an_end_token_there_is_no_grammar),
       cmocka_unit_test(random_texts_of_bytes_are_what_the_schema_says),
       cmocka_unit_test(random_texts_of_a_real_vocabulary_are_what_the_schema_says),
