@@ -36,7 +36,7 @@ static void finish_job(coordinator *c, tri_job *job) {
 void coordinator_tend_clients(coordinator *c) {
   for (tri_job *job = c->jobs.first, *next; job; job = next) {
     next = job->next;
-    if (job->closed) finish_job(c, job);
+    if (job->state == TRI_JOB_ENDED) finish_job(c, job);
   }
 }
 
@@ -54,7 +54,7 @@ static void end_jobs_of(coordinator *c, tri_peer client) {
 
 void coordinator_announce(coordinator *c) {
   tri_job *job;
-  while (tri_scheduler_has_room(&c->scheduler) && (job = tri_jobs_first_queued(&c->jobs)) && !job->detach && !job->announced) {
+  while (tri_scheduler_has_room(&c->scheduler) && (job = tri_jobs_next(&c->jobs)) && !job->detach && !job->announced) {
     job->announced = true;
     c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = {.job = job->id}};
     send_to_client(c, job, NULL, 0); /* a queue that is full has time until the first token */
@@ -77,11 +77,10 @@ void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {
   if (gone) end_jobs_of(c, client);
 }
 
-void coordinator_fail_running(coordinator *c, const char *error) {
-  for (tri_job *job; (job = tri_jobs_first_running(&c->jobs));) {
-    tri_jobs_end(&c->jobs, job, TRI_DONE_FAILED, error, tri_clock_us());
-    finish_job(c, job);
-  }
+void coordinator_interrupt_jobs(coordinator *c, const char *why) {
+  if (c->jobs.running) TRI_INFO("%u running job(s) wait for the next pipeline", c->jobs.running);
+  tri_jobs_interrupt(&c->jobs, why, tri_clock_us());
+  coordinator_tend_clients(c);
 }
 
 static void on_submit(coordinator *c, const tri_incoming *in, const tri_msg_submit *m, const tri_allowed *who) {
@@ -94,9 +93,9 @@ static void on_submit(coordinator *c, const tri_incoming *in, const tri_msg_subm
     coordinator_refuse(c, in, status, err.text);
     return;
   }
-  TRI_INFO("job %llu of %s: %zu prompt tokens, %u ahead", (unsigned long long)job->id, who->name, job->prompt.len, ahead);
+  TRI_INFO("job %llu of %s: %u prompt tokens, %u ahead", (unsigned long long)job->id, who->name, job->prompt, ahead);
   c->outgoing = (tri_msg){.kind = TRI_MSG_ACCEPTED,
-                          .accepted = {.job = job->id, .prompt_tokens = (uint32_t)job->prompt.len, .ahead = ahead}};
+                          .accepted = {.job = job->id, .prompt_tokens = job->prompt, .ahead = ahead}};
   if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) job->sends = false;
 }
 

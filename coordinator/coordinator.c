@@ -159,7 +159,7 @@ static tri_status prepare_state(coordinator *c, tri_error *err) {
   tri_model_id(c->model, id);
   tri_registry_init(&c->registry, id, c->config->lost_ms);
   tri_pipeline_init(&c->pipeline, &config);
-  tri_jobs_init(&c->jobs, tokenizer, config.context, vocab);
+  tri_jobs_init(&c->jobs, tokenizer, config.context, vocab, c->config->retries);
   tri_scheduler_init(&c->scheduler, &c->jobs, config.slots, config.max_rows, vocab);
   return TRI_OK;
 }

@@ -95,10 +95,10 @@ void coordinator_client_message(coordinator *c, const tri_incoming *in, const tr
 void coordinator_announce(coordinator *c);
 /* The scheduler's output for a result whose payload is here. */
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len);
-/* Tell those whose queue was full. */
+/* Tell those whose job has ended, again where a queue was full. */
 void coordinator_tend_clients(coordinator *c);
-/* End every running job with this error. */
-void coordinator_fail_running(coordinator *c, const char *error);
+/* The pipeline is gone, by this failure or (NULL) by plan: running jobs go on over the next one, or have had enough. */
+void coordinator_interrupt_jobs(coordinator *c, const char *why);
 
 /* --- report.c --- */
 /* The status as JSON, appended to *out. */

@@ -7,8 +7,8 @@
 #include "base/units.h"
 #include "engine/draw.h"
 
-void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab) {
-  *j = (tri_jobs){.tokenizer = tokenizer, .context = context, .vocab = vocab, .next_id = 1, .longest_piece = 1};
+void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab, uint32_t retries) {
+  *j = (tri_jobs){.tokenizer = tokenizer, .context = context, .vocab = vocab, .retries = retries, .next_id = 1, .longest_piece = 1};
   for (size_t i = 0; tokenizer && i < tri_tokenizer_size(tokenizer); i++) {
     size_t len = tri_tokenizer_piece(tokenizer, (int32_t)i, true).len;
     if (len > j->longest_piece) j->longest_piece = len;
@@ -17,7 +17,7 @@ void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context
 }
 
 static void free_job(tri_job *job) {
-  tri_ids_free(&job->prompt);
+  tri_ids_free(&job->tokens);
   tri_buf_free(&job->grammar);
   tri_stream_close(&job->stream);
   tri_buf_free(&job->rest);
@@ -111,7 +111,7 @@ static tri_status check_options(const tri_jobs *j, const tri_msg_submit *m, tri_
 }
 
 static tri_status check_length(const tri_jobs *j, tri_job *job, tri_error *err) {
-  size_t n = job->prompt.len, least = job->want == TRI_WANT_SCORE ? 2 : 1;
+  size_t n = job->tokens.len, least = job->want == TRI_WANT_SCORE ? 2 : 1;
   if (n < least) return tri_status_fail(err, TRI_E_INVALID, "prompt: %zu token(s), at least %zu are needed", n, least);
   if (n > j->context || (job->want == TRI_WANT_SAMPLE && n == j->context)) return too_long(j, err);
   if (job->want == TRI_WANT_LOGITS && n * sizeof(float) > TRI_JOBS_LOGITS_BYTES / j->vocab)
@@ -136,7 +136,7 @@ static void append(tri_jobs *j, tri_job *job) {
   j->last = job;
   j->held++;
   j->queued++;
-  j->held_tokens += job->prompt.len;
+  j->held_tokens += job->prompt;
   j->held_grammar_bytes += job->grammar.len;
 }
 
@@ -154,11 +154,12 @@ tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incom
                    .sampling = m->sampling, .n_stop_tokens = m->n_stop_tokens, .sends = !m->detach, .submitted_us = now_us};
   memcpy(job->stop_tokens, m->stop_tokens, sizeof job->stop_tokens);
   memcpy(job->client_key, from->key, TRI_KEY_BYTES);
-  status = m->ids ? read_ids(j, prompt, &job->prompt, err) : read_text(j, m, prompt, &job->prompt, err);
+  status = m->ids ? read_ids(j, prompt, &job->tokens, err) : read_text(j, m, prompt, &job->tokens, err);
   if (status == TRI_OK) status = read_grammar(j, m, grammar, &job->grammar, err);
   if (status == TRI_OK) status = check_length(j, job, err);
   if (status == TRI_OK) status = open_stream(j, m, job, err);
   if (status != TRI_OK) return free_job(job), status;
+  job->prompt = (uint32_t)job->tokens.len;
   job->id = j->next_id++;
   *ahead = j->queued + j->running;
   append(j, job);
@@ -180,28 +181,55 @@ static tri_job *first_in(const tri_jobs *j, tri_job_state state) {
   return job;
 }
 
-tri_job *tri_jobs_first_running(const tri_jobs *j) { return first_in(j, TRI_JOB_RUNNING); }
-tri_job *tri_jobs_first_queued(const tri_jobs *j) { return first_in(j, TRI_JOB_QUEUED); }
+static bool is_suspect(const tri_job *job) { return job->interrupted >= TRI_JOBS_SUSPECT; }
+
+tri_job *tri_jobs_next(const tri_jobs *j) {
+  tri_job *job = first_in(j, TRI_JOB_QUEUED);
+  if (!job || !j->running) return job;
+  if (is_suspect(job)) return NULL;
+  for (const tri_job *other = j->first; other; other = other->next)
+    if (other->state == TRI_JOB_RUNNING && is_suspect(other)) return NULL;
+  return job;
+}
 
 tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us) {
-  tri_job *job = tri_jobs_first_queued(j);
+  tri_job *job = tri_jobs_next(j);
   if (!job) return NULL;
   job->state = TRI_JOB_RUNNING;
-  job->started_us = now_us;
+  if (!job->started_us) job->started_us = now_us;
   j->queued--, j->running++;
   return job;
 }
 
+/* Jobs are taken in the order of the list, so those that ran stand before those that did not: a new state is all it takes. */
+void tri_jobs_interrupt(tri_jobs *j, const char *why, int64_t now_us) {
+  for (tri_job *job = j->first; job; job = job->next) {
+    if (job->state != TRI_JOB_RUNNING) continue;
+    job->sent = job->done = 0;
+    if (why && ++job->interrupted > j->retries) {
+      char text[TRI_MAX_TEXT];
+      if (job->interrupted == 1) snprintf(text, sizeof text, "%s", why);
+      else snprintf(text, sizeof text, "%u pipelines in a row ended before it got on; the last: %.400s", job->interrupted, why);
+      tri_jobs_end(j, job, TRI_DONE_FAILED, text, now_us);
+      continue;
+    }
+    job->state = TRI_JOB_QUEUED;
+    j->queued++, j->running--;
+  }
+}
+
+uint32_t tri_jobs_generated(const tri_job *job) { return (uint32_t)job->tokens.len - job->prompt; }
+
 void tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text) {
-  job->last_token = token;
-  job->generated++;
+  bool kept = tri_ids_push(&job->tokens, token) == TRI_OK;
+  job->interrupted = 0;
   bool stopped = tri_sampler_holds(job->stop_tokens, job->n_stop_tokens, token);
   bool end = !job->ignore_end && j->tokenizer && tri_tokenizer_is_end(j->tokenizer, token);
   bool ok = end || stopped || !job->stream || (tri_stream_push(job->stream, token, text, &stopped) == TRI_OK && tri_buf_ok(text));
-  if (!ok) tri_jobs_end(j, job, TRI_DONE_FAILED, "out of memory for its text", now_us);
+  if (!ok || !kept) tri_jobs_end(j, job, TRI_DONE_FAILED, "out of memory for its text", now_us);
   else if (end) tri_jobs_end(j, job, TRI_DONE_END, NULL, now_us);
   else if (stopped) tri_jobs_end(j, job, TRI_DONE_STOP, NULL, now_us);
-  else if (job->generated >= job->predict) tri_jobs_end(j, job, TRI_DONE_LENGTH, NULL, now_us);
+  else if (tri_jobs_generated(job) >= job->predict) tri_jobs_end(j, job, TRI_DONE_LENGTH, NULL, now_us);
 }
 
 static double per_second(uint32_t n, int64_t us) { return us > 0 ? n * 1e6 / (double)us : 0; }
@@ -217,15 +245,16 @@ void tri_jobs_end(tri_jobs *j, tri_job *job, tri_done_reason reason, const char 
   if (reason == TRI_DONE_FAILED) j->ended_failed++;
   else j->ended_ok++;
   if (job->prefilled_us) {
-    j->prefill_per_s = per_second((uint32_t)job->prompt.len, job->prefilled_us - job->started_us);
-    if (job->generated > 1) j->decode_per_s = per_second(job->generated - 1, job->ended_us - job->prefilled_us);
+    uint32_t generated = tri_jobs_generated(job);
+    j->prefill_per_s = per_second(job->prompt, job->prefilled_us - job->started_us);
+    if (generated > 1) j->decode_per_s = per_second(generated - 1, job->ended_us - job->prefilled_us);
   }
 }
 
 void tri_jobs_done(tri_job *job, tri_msg_done *out) {
   int64_t started = job->started_us ? job->started_us : job->ended_us;
   int64_t prefilled = job->prefilled_us ? job->prefilled_us : job->ended_us;
-  *out = (tri_msg_done){.job = job->id, .reason = job->reason, .prompt_tokens = (uint32_t)job->prompt.len, .tokens = job->generated,
+  *out = (tri_msg_done){.job = job->id, .reason = job->reason, .prompt_tokens = job->prompt, .tokens = tri_jobs_generated(job),
                         .queued_us = (uint64_t)(started - job->submitted_us), .prefill_us = (uint64_t)(prefilled - started),
                         .decode_us = (uint64_t)(job->ended_us - prefilled)};
   memcpy(out->error, job->error, sizeof out->error);
@@ -240,7 +269,7 @@ void tri_jobs_remove(tri_jobs *j, tri_job **job) {
   else j->first = (*job)->next;
   if (j->last == *job) j->last = before;
   j->held--;
-  j->held_tokens -= (*job)->prompt.len;
+  j->held_tokens -= (*job)->prompt;
   j->held_grammar_bytes -= (*job)->grammar.len;
   free_job(*job);
   *job = NULL;

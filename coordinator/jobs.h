@@ -9,13 +9,17 @@
 /* Jobs: what clients asked for, from acceptance to Done. Pure: no socket, no clock.
  *
  *   submit ──▶ QUEUED ──take──▶ RUNNING ──▶ ENDED (length, end token, stop string, cancelled, failed)
- *                 └──────────── end ───────────▲ */
+ *                 │ ▲──interrupt───┘           ▲
+ *                 └──────────── end ───────────┘
+ *
+ * A job outlives the pipeline under it: it keeps its tokens and its text, and the next pipeline computes their rows again. */
 
 enum {
   TRI_JOBS_MAX = 1024,                /* held */
   TRI_JOBS_MAX_TOKENS = 16 << 20,     /* prompt tokens of all of them together: 64 MiB */
   TRI_JOBS_LOGITS_BYTES = 256 << 20,  /* that one LOGITS job may ask for */
   TRI_JOBS_GRAMMAR_BYTES = 64 << 20,  /* of all grammars together */
+  TRI_JOBS_SUSPECT = 2,               /* interruptions after which a job runs alone, as it may be their cause */
 };
 
 typedef enum tri_job_state { TRI_JOB_QUEUED, TRI_JOB_RUNNING, TRI_JOB_ENDED } tri_job_state;
@@ -35,14 +39,14 @@ typedef struct tri_job {
   uint32_t n_stop_tokens;
   int32_t stop_tokens[TRI_MAX_STOP_TOKENS]; /* end it before one of these, as a stop string does */
   tri_buf grammar;    /* GBNF; empty: none */
-  tri_ids prompt;
+  uint32_t prompt;    /* tokens */
+  tri_ids tokens;     /* the prompt, then those generated */
   tri_stream *stream; /* SAMPLE */
   /* how far */
-  uint32_t sent;      /* prompt rows in steps sent */
-  uint32_t done;      /* prompt rows whose results are here */
-  uint32_t generated;
-  int32_t last_token; /* of those generated */
-  bool awaiting;      /* a decode step is on its way */
+  uint32_t sent;      /* rows of `tokens` in this pipeline's steps */
+  uint32_t done;      /* of them those whose results are here */
+  uint32_t told;      /* LOGITS, SCORE: rows whose results the client has, whichever pipeline they came from */
+  uint32_t interrupted; /* pipelines that ended by a failure since it last got on */
   bool sends;         /* the client is still there */
   bool closed;        /* ended, and what there is left to tell is in `rest` */
   tri_buf rest;
@@ -57,6 +61,7 @@ typedef struct tri_jobs {
   uint32_t held; /* jobs in the list: queued, running, and those ended whose client has not taken it in yet */
   uint32_t queued, running;
   uint64_t held_tokens, held_grammar_bytes, next_id;
+  uint32_t retries; /* a job that was interrupted more often, without getting on in between, fails */
   uint64_t ended_ok, ended_failed;
   /* of the last job that generated or was scored */
   double prefill_per_s, decode_per_s;
@@ -66,7 +71,7 @@ typedef struct tri_jobs {
   uint32_t context, vocab;
 } tri_jobs;
 
-void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab);
+void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab, uint32_t retries);
 void tri_jobs_free(tri_jobs *j);
 
 /* TRI_E_PROTOCOL, with both versions, when a client speaks another protocol. */
@@ -76,10 +81,14 @@ TRI_MUST_CHECK tri_status tri_jobs_check_protocol(uint32_t protocol, tri_error *
 TRI_MUST_CHECK tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, int64_t now_us, tri_job **out,
                                           uint32_t *ahead, tri_error *err);
 tri_job *tri_jobs_find(const tri_jobs *j, uint64_t id);
-tri_job *tri_jobs_first_running(const tri_jobs *j); /* NULL if there is none */
-tri_job *tri_jobs_first_queued(const tri_jobs *j);  /* that tri_jobs_take would take */
-/* The next queued job, now running; NULL if there is none. */
+/* The queued job that may run now: the oldest, but not beside one that is suspected of ending pipelines. NULL: none. */
+tri_job *tri_jobs_next(const tri_jobs *j);
+/* It, now running; NULL if there is none. */
 tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us);
+/* The pipeline is gone: each running job is queued again, in its old place, which is before all that have not run yet. `why` is
+ * the failure, and a job that had too many of them ends with it; NULL: the change was planned, and is held against none. */
+void tri_jobs_interrupt(tri_jobs *j, const char *why, int64_t now_us);
+uint32_t tri_jobs_generated(const tri_job *job); /* tokens so far */
 /* A sampled token: appends the text that may be shown to *text and ends the job when that is due. */
 void tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text);
 /* End it, for a reason (FAILED: with a text); a second end changes nothing. */

@@ -11,7 +11,7 @@
 
 static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *key_dir, *wire_name = "int8", *kv_name = "f16",
     *objective_name = "throughput";
-static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5;
+static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5;
 static tri_args_list expect;
 static bool all_workers;
 static const tri_arg args[] = {
@@ -30,6 +30,8 @@ static const tri_arg args[] = {
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"lost-after", 0, TRI_ARG_INT, &lost_after, "SECONDS",
      "A worker that gives no sign of life for so long is lost (default 5; they give one a second).", 2, 3600},
+    {"retries", 0, TRI_ARG_INT, &retries, "N",
+     "A job whose pipeline fails under it more than so many times without a new token fails too (default 5).", 0, 1000},
     {"ready-fd", 0, TRI_ARG_INT, &ready_fd, "FD", "Write the endpoint to this descriptor, then a line once it serves.", 0, 1 << 20},
 };
 static const tri_args_spec spec = {
@@ -61,7 +63,7 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
                                   .n_expect = expected, .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
                                   .objective = objective, .all_workers = all_workers, .context = (uint32_t)context,
                                   .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire, .kv_type = kv_type,
-                                  .lost_ms = lost_after * 1000, .ready_fd = (int)ready_fd};
+                                  .lost_ms = lost_after * 1000, .retries = (uint32_t)retries, .ready_fd = (int)ready_fd};
   return TRI_OK;
 }
 

@@ -9,7 +9,7 @@ void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, uint32_t slots, uint32
 }
 
 void tri_scheduler_stop(tri_scheduler *s) {
-  s->serving = false;
+  s->serving = s->paused = false;
   s->oldest = s->n_flights = s->turn = 0;
   memset(s->slot_job, 0, sizeof s->slot_job);
 }
@@ -21,14 +21,18 @@ void tri_scheduler_start(tri_scheduler *s, uint32_t epoch, uint32_t stages) {
   s->stages = stages;
 }
 
+void tri_scheduler_pause(tri_scheduler *s) { s->paused = true; }
+
 /* --- what to send --- */
 
-/* Rows of the next prompt chunk. Chunks small enough to keep every stage busy with one prompt, but whole panels, so that the
- * kernels lose nothing. */
+static uint32_t unsent(const tri_job *job) { return (uint32_t)job->tokens.len - job->sent; }
+
+/* Rows of the next step. Chunks small enough to keep every stage busy with one prompt, but whole panels, so that the kernels lose
+ * nothing. */
 static uint32_t chunk_rows(const tri_scheduler *s, const tri_job *job) {
-  uint32_t left = (uint32_t)job->prompt.len - job->sent, rows = s->max_rows;
+  uint32_t left = job->sent < job->told ? job->told - job->sent : unsent(job), rows = s->max_rows;
   if (s->stages > 1) {
-    uint32_t share = ((uint32_t)job->prompt.len + 2 * s->stages - 1) / (2 * s->stages);
+    uint32_t share = ((uint32_t)job->tokens.len + 2 * s->stages - 1) / (2 * s->stages);
     share = (uint32_t)tri_round_up(share, TRI_PANEL_ROWS);
     if (share < rows) rows = share;
   }
@@ -52,39 +56,28 @@ static void fill_run(const tri_flight *f, uint32_t epoch, uint32_t slot, const i
   memcpy(out->tokens, tokens, f->rows * sizeof *tokens);
 }
 
-static void send_prompt(tri_scheduler *s, uint32_t slot, tri_job *job, tri_scheduler_action *out) {
+static void send_rows(tri_scheduler *s, uint32_t slot, tri_job *job, tri_scheduler_action *out) {
   tri_flight *f = push_flight(s, job);
-  f->prompt = true;
   f->pos = job->sent;
   f->rows = chunk_rows(s, job);
-  bool final = f->pos + f->rows == job->prompt.len;
-  f->want = job->want == TRI_WANT_SAMPLE && !final ? TRI_WANT_NONE : job->want;
-  int32_t next = job->want == TRI_WANT_SCORE && !final ? job->prompt.data[f->pos + f->rows] : -1;
-  f->scored = job->want == TRI_WANT_SCORE ? f->rows - final : 0;
-  fill_run(f, s->epoch, slot, job->prompt.data + f->pos, next, &out->step);
+  bool final = f->rows == unsent(job), wanted = job->want == TRI_WANT_SAMPLE ? final : f->pos >= job->told;
+  f->want = wanted ? job->want : TRI_WANT_NONE;
+  int32_t next = f->want == TRI_WANT_SCORE && !final ? job->tokens.data[f->pos + f->rows] : -1;
+  f->scored = f->want == TRI_WANT_SCORE ? f->rows - final : 0;
+  fill_run(f, s->epoch, slot, job->tokens.data + f->pos, next, &out->step);
   job->sent += f->rows;
   out->opens = f->pos == 0;
   if (!out->opens) return;
   tri_sampler_params defaults = TRI_SAMPLER_DEFAULTS;
   out->grammar = &job->grammar;
-  out->open = (tri_msg_open){.epoch = s->epoch, .slot = slot, .prompt = (uint32_t)job->prompt.len,
+  out->open = (tri_msg_open){.epoch = s->epoch, .slot = slot, .prompt = job->prompt,
                              .sampling = job->want == TRI_WANT_SAMPLE ? job->sampling : defaults};
-}
-
-static void send_token(tri_scheduler *s, uint32_t slot, tri_job *job, tri_scheduler_action *out) {
-  tri_flight *f = push_flight(s, job);
-  f->pos = (uint32_t)job->prompt.len + job->generated - 1;
-  f->rows = 1;
-  f->want = TRI_WANT_SAMPLE;
-  fill_run(f, s->epoch, slot, &job->last_token, -1, &out->step);
-  job->awaiting = true;
-  out->opens = false;
 }
 
 /* The job that still has steps to send from this slot; NULL: the slot is free. */
 static tri_job *holder(const tri_scheduler *s, uint32_t slot) {
   tri_job *job = s->slot_job[slot] ? tri_jobs_find(s->jobs, s->slot_job[slot]) : NULL;
-  bool over = !job || job->state == TRI_JOB_ENDED || (job->want != TRI_WANT_SAMPLE && job->sent == job->prompt.len);
+  bool over = !job || job->state == TRI_JOB_ENDED || (job->want != TRI_WANT_SAMPLE && !unsent(job));
   return over ? NULL : job;
 }
 
@@ -96,7 +89,7 @@ static tri_job *job_of(tri_scheduler *s, uint32_t slot, int64_t now_us) {
   return job;
 }
 
-static bool takes_steps(const tri_scheduler *s) { return s->serving && s->n_flights <= s->stages; }
+static bool takes_steps(const tri_scheduler *s) { return s->serving && !s->paused && s->n_flights <= s->stages; }
 
 bool tri_scheduler_has_room(const tri_scheduler *s) {
   if (!takes_steps(s)) return false;
@@ -110,10 +103,8 @@ bool tri_scheduler_next(tri_scheduler *s, int64_t now_us, tri_scheduler_action *
   for (uint32_t i = 0; i < s->slots; i++) {
     uint32_t slot = (s->turn + i) % s->slots;
     tri_job *job = job_of(s, slot, now_us);
-    if (!job) continue;
-    if (job->sent < job->prompt.len) send_prompt(s, slot, job, out);
-    else if (job->generated > 0 && !job->awaiting) send_token(s, slot, job, out);
-    else continue;
+    if (!job || !unsent(job)) continue;
+    send_rows(s, slot, job, out);
     s->turn = (slot + 1) % s->slots;
     return true;
   }
@@ -149,7 +140,10 @@ static tri_status check_result(const tri_scheduler *s, const tri_msg_result *m, 
   return status == TRI_OK ? check_tokens(s, m, m->top_tokens, m->n_top, err) : status;
 }
 
-static void tell_rows(const tri_flight *f, const tri_msg_result *m, tri_scheduler_output *out) {
+static void tell_rows(const tri_flight *f, tri_job *job, const tri_msg_result *m, tri_scheduler_output *out) {
+  if (f->want == TRI_WANT_NONE) return; /* told by an earlier pipeline */
+  job->told = f->pos + f->rows;
+  job->interrupted = 0;
   out->tells = f->want == TRI_WANT_LOGITS || f->scored > 0;
   out->forwards = f->want == TRI_WANT_LOGITS;
   out->tokens.index = f->pos;
@@ -160,14 +154,13 @@ static void tell_rows(const tri_flight *f, const tri_msg_result *m, tri_schedule
 static void tell_token(tri_scheduler *s, tri_job *job, const tri_msg_result *m, int64_t now_us, tri_scheduler_output *out,
                        tri_buf *text) {
   out->tells = true;
-  out->tokens.index = job->generated;
+  out->tokens.index = tri_jobs_generated(job);
   out->tokens.n_tokens = out->tokens.n_logprobs = 1;
   out->tokens.tokens[0] = m->tokens[0];
   out->tokens.logprobs[0] = m->logprobs[0];
   out->tokens.n_top = m->n_top;
   memcpy(out->tokens.top_tokens, m->top_tokens, m->n_top * sizeof *m->top_tokens);
   memcpy(out->tokens.top_logprobs, m->top_logprobs, m->n_top * sizeof *m->top_logprobs);
-  job->awaiting = false;
   tri_jobs_token(s->jobs, job, m->tokens[0], now_us, text);
 }
 
@@ -182,12 +175,12 @@ tri_status tri_scheduler_result(tri_scheduler *s, const tri_msg_result *m, size_
   tri_job *job = out->job;
   if (!job || job->state == TRI_JOB_ENDED) return out->job = NULL, TRI_OK;
   out->tokens.job = job->id;
-  if (f.prompt) job->done += f.rows;
-  bool prefilled = f.prompt && job->done == job->prompt.len;
-  if (prefilled) job->prefilled_us = now_us;
+  job->done += f.rows;
+  if (!job->prefilled_us && job->done == job->prompt) job->prefilled_us = now_us;
   if (m->error[0]) return tri_jobs_end(s->jobs, job, TRI_DONE_FAILED, m->error, now_us), TRI_OK;
   if (f.want == TRI_WANT_SAMPLE) return tell_token(s, job, m, now_us, out, text), TRI_OK;
-  tell_rows(&f, m, out);
-  if (prefilled) tri_jobs_end(s->jobs, job, TRI_DONE_LENGTH, NULL, now_us);
+  if (job->want == TRI_WANT_SAMPLE) return TRI_OK;
+  tell_rows(&f, job, m, out);
+  if (job->done == job->prompt) tri_jobs_end(s->jobs, job, TRI_DONE_LENGTH, NULL, now_us);
   return TRI_OK;
 }

@@ -6,7 +6,8 @@
 /* Which step goes into the pipeline next, and what its result means. Pure: no socket, no clock.
  *
  * A job holds a slot of the KV cache while it has steps to send. Prompts go in chunks, several of them in the pipeline at
- * once; then tokens one at a time, each fed when its sample is back. The pipeline keeps the order of steps at every stage, so a
+ * once; then tokens one at a time, each fed when its sample is back. A job that an earlier pipeline left behind begins with its
+ * prompt and the tokens generated so far, as if all that were the prompt. The pipeline keeps the order of steps at every stage, so a
  * slot can be given to the next job as soon as the last step of the one before has been sent: its positions are overwritten
  * in the same order, and a position is never read before its own sequence wrote it. */
 
@@ -19,13 +20,12 @@ typedef struct tri_flight {
   tri_want want;
   uint32_t scored; /* SCORE: rows with a following token */
   uint32_t top;    /* SAMPLE: likeliest tokens that come with it */
-  bool prompt;
 } tri_flight;
 
 typedef struct tri_scheduler {
   tri_jobs *jobs;
   uint32_t slots, max_rows, vocab;
-  bool serving;
+  bool serving, paused;
   uint32_t epoch, stages;
   uint64_t next_step;
   uint64_t slot_job[TRI_SCHEDULER_SLOTS]; /* id; 0: free */
@@ -37,7 +37,9 @@ typedef struct tri_scheduler {
 void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, uint32_t slots, uint32_t max_rows, uint32_t vocab);
 /* The pipeline of this epoch serves. */
 void tri_scheduler_start(tri_scheduler *s, uint32_t epoch, uint32_t stages);
-/* The pipeline is gone, and with it the steps in flight. Running jobs are the caller's to end. */
+/* Send nothing more in this epoch; what is in flight comes back as ever. */
+void tri_scheduler_pause(tri_scheduler *s);
+/* The pipeline is gone, and with it the steps in flight. Running jobs are the caller's to interrupt. */
 void tri_scheduler_stop(tri_scheduler *s);
 
 typedef struct tri_scheduler_action {

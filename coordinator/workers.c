@@ -18,7 +18,7 @@ static void tell_starter(const coordinator *c, const char *what, const char *tex
   if (c->config->ready_fd >= 0) dprintf(c->config->ready_fd, "%s%s%s\n", what, text[0] ? " " : "", text);
 }
 
-/* Running jobs end with `why`; the workers drop their stages. A failure to come up backs off, a loss while serving does not:
+/* Running jobs wait for the next one; the workers drop their stages. A failure to come up backs off, a loss while serving does not:
  * what is left, or who comes back, may serve at once. */
 static void drop_pipeline(coordinator *c, const char *why, int64_t now_ms) {
   if (c->pipeline.state == TRI_PIPELINE_IDLE) return;
@@ -34,7 +34,7 @@ static void drop_pipeline(coordinator *c, const char *why, int64_t now_ms) {
   }
   tri_scheduler_stop(&c->scheduler);
   tri_pipeline_drop(&c->pipeline, &c->registry);
-  coordinator_fail_running(c, why);
+  coordinator_interrupt_jobs(c, why);
   if (served) {
     c->retry_ms = 0;
     c->retry_at_ms = now_ms + COORDINATOR_PROBE_MS; /* by then it is known who is still there */

@@ -98,22 +98,23 @@ static void take_tokens(lab_job *out, const tri_client_event *e) {
   tri_buf_append(m->n_tokens ? &out->text : &out->logits, e->payload, e->payload_len);
 }
 
+bool lab_take(tri_client *c, lab_job *out) {
+  tri_client_event e = lab_next(c);
+  if (e.msg->kind == TRI_MSG_TOKENS) take_tokens(out, &e);
+  if (e.msg->kind == TRI_MSG_REFUSE) {
+    out->refused = (tri_status)e.msg->refuse.status;
+    snprintf(out->refusal, sizeof out->refusal, "%s", e.msg->refuse.text);
+  }
+  if (e.msg->kind == TRI_MSG_DONE) {
+    out->done = e.msg->done;
+    tri_buf_append(&out->text, e.payload, e.payload_len);
+  }
+  return e.msg->kind == TRI_MSG_REFUSE || e.msg->kind == TRI_MSG_DONE;
+}
+
 void lab_collect(tri_client *c, lab_job *out) {
   *out = (lab_job){0};
-  for (;;) {
-    tri_client_event e = lab_next(c);
-    if (e.msg->kind == TRI_MSG_TOKENS) take_tokens(out, &e);
-    if (e.msg->kind == TRI_MSG_REFUSE) {
-      out->refused = (tri_status)e.msg->refuse.status;
-      snprintf(out->refusal, sizeof out->refusal, "%s", e.msg->refuse.text);
-      return;
-    }
-    if (e.msg->kind == TRI_MSG_DONE) {
-      out->done = e.msg->done;
-      tri_buf_append(&out->text, e.payload, e.payload_len);
-      return;
-    }
-  }
+  while (!lab_take(c, out)) {}
 }
 
 void lab_run(tri_client *c, const tri_msg_submit *m, const void *payload, size_t len, lab_job *out) {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include "engine/model.h"
 
-enum { VOCAB = 100, CONTEXT = 16 };
+enum { VOCAB = 100, CONTEXT = 16, RETRIES = 4 };
 
 static tri_jobs jobs;
 static tri_job *job;
@@ -14,7 +14,7 @@ static uint32_t ahead;
 
 static int start(void **state) {
   (void)state;
-  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB);
+  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB, RETRIES);
   return 0;
 }
 static int stop(void **state) {
@@ -119,7 +119,65 @@ static void a_stop_token_ends_a_job_and_counts(void **state) {
   tri_jobs_token(&jobs, job, 6, 40, &text);
   assert_int_equal(job->state, TRI_JOB_ENDED);
   assert_int_equal(job->reason, TRI_DONE_STOP);
-  assert_int_equal(job->generated, 2);
+  assert_int_equal(tri_jobs_generated(job), 2);
+  tri_buf_free(&text);
+}
+
+static void interrupted_jobs_run_first_and_keep_what_they_have(void **state) {
+  (void)state;
+  tri_buf text = {0};
+  tri_msg_submit m = request(TRI_WANT_SAMPLE);
+  tri_job *jobs_of[3];
+  for (int i = 0; i < 3; i++) {
+    assert_ok(submit(&m, some, 3), err);
+    jobs_of[i] = job;
+  }
+  assert_true(tri_jobs_take(&jobs, 20) == jobs_of[0] && tri_jobs_take(&jobs, 20) == jobs_of[1]);
+  tri_jobs_token(&jobs, jobs_of[0], 5, 30, &text);
+  jobs_of[0]->sent = jobs_of[0]->done = 3;
+  tri_jobs_interrupt(&jobs, "worker w2 was lost", 40);
+  assert_int_equal(jobs.running, 0);
+  assert_int_equal(jobs.queued, 3);
+  assert_int_equal(jobs_of[0]->sent + jobs_of[0]->done, 0);
+  assert_int_equal(tri_jobs_generated(jobs_of[0]), 1);
+  for (int i = 0; i < 3; i++) assert_true(tri_jobs_take(&jobs, 50) == jobs_of[i]);
+  assert_int_equal(jobs_of[0]->started_us, 20); /* a client's time goes on too */
+  assert_int_equal(jobs_of[2]->started_us, 50);
+  for (int i = 0; i < 100; i++) { /* changes by plan are held against no one */
+    tri_jobs_interrupt(&jobs, NULL, 60);
+    assert_true(tri_jobs_take(&jobs, 60) == jobs_of[0]);
+  }
+  tri_buf_free(&text);
+}
+
+/* Whatever ends pipelines, in the end it runs alone, and only it fails. */
+static void a_job_that_ends_every_pipeline_fails_alone(void **state) {
+  (void)state;
+  tri_buf text = {0};
+  tri_msg_submit m = request(TRI_WANT_SAMPLE);
+  tri_job *good, *bad;
+  m.predict = 12;
+  assert_ok(submit(&m, some, 3), err);
+  good = job;
+  assert_ok(submit(&m, some, 3), err);
+  bad = job;
+  int pipelines = 0;
+  for (; bad->state != TRI_JOB_ENDED; pipelines++) {
+    bool runs_good = tri_jobs_take(&jobs, 20) == good, runs_bad = false;
+    for (tri_job *next; (next = tri_jobs_take(&jobs, 20));) runs_bad |= next == bad;
+    if (runs_good && !runs_bad) { /* it gets on as long as it is alone */
+      tri_jobs_token(&jobs, good, 5, 30, &text);
+      tri_jobs_end(&jobs, good, TRI_DONE_CANCELLED, NULL, 30);
+      continue;
+    }
+    tri_jobs_interrupt(&jobs, "worker w2 was lost: its connection ended", 40);
+    assert_true(pipelines < 20);
+  }
+  assert_int_equal(good->reason, TRI_DONE_CANCELLED);
+  assert_int_equal(bad->reason, TRI_DONE_FAILED);
+  assert_int_equal(pipelines, RETRIES + 2);
+  assert_string_equal(bad->error, "5 pipelines in a row ended before it got on; the last: worker w2 was lost: its connection ended");
+  assert_int_equal(jobs.running + jobs.queued, 0);
   tri_buf_free(&text);
 }
 
@@ -131,7 +189,7 @@ static void done_can_be_told_twice(void **state) {
   tri_msg_done done;
   assert_ok(tri_model_open(&model, TRIREME_SOURCE "/models/story-bitnet.gguf", &err), err);
   const tri_tokenizer *t = tri_model_tokenizer(model);
-  tri_jobs_init(&jobs, t, 1000, (uint32_t)tri_tokenizer_size(t));
+  tri_jobs_init(&jobs, t, 1000, (uint32_t)tri_tokenizer_size(t), RETRIES);
   tri_msg_submit m = request(TRI_WANT_SAMPLE);
   m.n_stops = 1;
   strcpy(m.stops[0], "King Arthur");
@@ -172,8 +230,8 @@ static void a_grammar_comes_before_the_prompt_and_is_checked(void **state) {
   assert_fails(submit_grammar(m, TRI_LANG_GBNF, grammar, strlen(grammar)), TRI_E_UNSUPPORTED, err, "no"); /* no tokenizer, no end */
   jobs.has_end = true;
   assert_ok(submit_grammar(m, TRI_LANG_GBNF, grammar, strlen(grammar)), err);
-  assert_int_equal(job->prompt.len, 3);
-  assert_memory_equal(job->prompt.data, some, 3 * sizeof *some);
+  assert_int_equal(job->prompt, 3);
+  assert_memory_equal(job->tokens.data, some, 3 * sizeof *some);
   assert_string_equal((char *)job->grammar.data, grammar);
   assert_int_equal(jobs.held_grammar_bytes, strlen(grammar));
   assert_fails(submit_grammar(m, TRI_LANG_SCHEMA, grammar, strlen(grammar)), TRI_E_INVALID, err, "the schema is no JSON");
@@ -195,7 +253,7 @@ static void a_grammar_comes_before_the_prompt_and_is_checked(void **state) {
 
 static void logits_are_limited_in_bytes(void **state) {
   (void)state;
-  tri_jobs_init(&jobs, NULL, 1 << 16, 1 << 20);
+  tri_jobs_init(&jobs, NULL, 1 << 16, 1 << 20, RETRIES);
   int32_t *ids = calloc(65, sizeof *ids);
   tri_msg_submit m = request(TRI_WANT_LOGITS);
   assert_fails(submit(&m, ids, 65), TRI_E_LIMIT, err, "logits of 65 tokens");
@@ -209,6 +267,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(the_queue_is_bounded_and_in_order, start, stop),
       cmocka_unit_test_setup_teardown(a_job_ends_at_its_length_or_the_contexts, start, stop),
       cmocka_unit_test_setup_teardown(a_stop_token_ends_a_job_and_counts, start, stop),
+      cmocka_unit_test_setup_teardown(interrupted_jobs_run_first_and_keep_what_they_have, start, stop),
+      cmocka_unit_test_setup_teardown(a_job_that_ends_every_pipeline_fails_alone, start, stop),
       cmocka_unit_test_setup_teardown(done_can_be_told_twice, start, stop),
       cmocka_unit_test_setup_teardown(a_grammar_comes_before_the_prompt_and_is_checked, start, stop),
       cmocka_unit_test_setup_teardown(logits_are_limited_in_bytes, start, stop),

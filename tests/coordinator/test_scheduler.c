@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { VOCAB = 1000, CONTEXT = 600, MAX_ROWS = 64, STAGES = 3 };
+enum { VOCAB = 1000, CONTEXT = 600, MAX_ROWS = 64, STAGES = 3, RETRIES = 4 };
 
 static tri_jobs jobs;
 static tri_scheduler scheduler;
@@ -19,7 +19,7 @@ static int64_t now_us;
 static int start(void **state) {
   (void)state;
   now_us = 1000;
-  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB);
+  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB, RETRIES);
   tri_scheduler_init(&scheduler, &jobs, 1, MAX_ROWS, VOCAB);
   tri_scheduler_start(&scheduler, 1, STAGES);
   return 0;
@@ -88,7 +88,7 @@ static void prompts_flow_in_chunks_then_tokens_one_by_one(void **state) {
   }
   assert_int_equal(job->state, TRI_JOB_ENDED);
   assert_int_equal(job->reason, TRI_DONE_LENGTH);
-  assert_int_equal(job->generated, 3);
+  assert_int_equal(tri_jobs_generated(job), 3);
   assert_true(jobs.prefill_per_s > 0 && jobs.decode_per_s > 0);
 }
 
@@ -224,23 +224,106 @@ static void a_token_that_cannot_be_drawn_fails_its_job_alone(void **state) {
   assert_fails(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), TRI_E_PROTOCOL, err, "failed without a token");
 }
 
-static void a_new_epoch_starts_clean_and_queued_jobs_survive(void **state) {
-  (void)state;
-  tri_job *first = submit(TRI_WANT_SAMPLE, 10, 5);
-  submit(TRI_WANT_SAMPLE, 20, 5);
-  assert_true(next());
+static void new_epoch(uint32_t epoch, uint32_t stages) {
   tri_scheduler_stop(&scheduler);
   assert_false(next());
-  assert_true(tri_jobs_first_running(&jobs) == first);
-  tri_jobs_end(&jobs, first, TRI_DONE_FAILED, "worker w2 is gone", now_us);
-  tri_jobs_remove(&jobs, &first);
-  assert_null(tri_jobs_first_running(&jobs));
+  tri_jobs_interrupt(&jobs, "worker w2 is gone", now_us);
+  tri_scheduler_start(&scheduler, epoch, stages);
+}
+
+static tri_status sampled(uint64_t id, int32_t token) {
+  result = (tri_msg_result){.id = id, .n_tokens = 1, .n_logprobs = 1, .tokens = {token}};
+  return tri_scheduler_result(&scheduler, &result, 0, ++now_us, &output, &text, &err);
+}
+
+/* The next pipeline computes prompt and answer again, and goes on where the last one had told the client. */
+static void an_answer_goes_on_in_the_next_epoch(void **state) {
+  (void)state;
+  tri_job *job = submit(TRI_WANT_SAMPLE, 40, 5);
+  submit(TRI_WANT_SAMPLE, 20, 5);
+  assert_true(next() && next());
+  assert_ok(answer(1, 0, 0, 0), err);
+  for (int i = 0; i < 3; i++) {
+    assert_ok(sampled(2 + (uint64_t)i, 500 + i), err);
+    assert_int_equal(output.tokens.index, i);
+    assert_true(next());
+  }
+  new_epoch(2, 2);
+  assert_int_equal(job->state, TRI_JOB_QUEUED);
+  /* 40 + 3 rows over 2 * 2 pieces, in whole panels: 24 + 19; nothing is drawn but from the last */
+  assert_true(next());
+  assert_true(action.opens);
+  assert_int_equal(action.open.epoch, 2);
+  assert_int_equal(action.open.prompt, 40);
+  assert_int_equal(action.step.epoch, 2);
+  assert_int_equal(action.step.n_rows, 24);
+  assert_int_equal(action.step.runs[0].want, TRI_WANT_NONE);
+  assert_true(next());
+  assert_false(action.opens);
+  assert_int_equal(action.step.runs[0].pos, 24);
+  assert_int_equal(action.step.n_rows, 19);
+  assert_int_equal(action.step.runs[0].want, TRI_WANT_SAMPLE);
+  for (int i = 0; i < 3; i++) assert_int_equal(action.step.tokens[16 + i], 500 + i);
+  assert_false(next()); /* the other job still has no slot */
+  uint64_t id = action.step.id;
+  assert_ok(answer(id - 1, 0, 0, 0), err);
+  assert_ok(sampled(id, 503), err);
+  assert_true(output.job == job && output.tells);
+  assert_int_equal(output.tokens.index, 3);
+  assert_true(next());
+  assert_int_equal(action.step.runs[0].pos, 43);
+  assert_ok(sampled(id + 1, 504), err);
+  assert_int_equal(job->reason, TRI_DONE_LENGTH);
+  assert_true(next());
+  assert_true(action.opens);
+  assert_int_equal(action.step.n_rows, 20);
+}
+
+/* Rows that the client has are computed for the cache alone; those after them are told as ever. */
+static void scores_and_logits_are_told_once(void **state) {
+  (void)state;
+  for (int logits = 0; logits < 2; logits++) {
+    uint32_t scored = logits ? 0 : 24, bytes = logits ? 24 * VOCAB * sizeof(float) : 0, id = logits ? 6 : 1;
+    tri_job *job = submit(logits ? TRI_WANT_LOGITS : TRI_WANT_SCORE, 60, 0);
+    new_epoch(1, STAGES);
+    assert_true(next() && next() && next());
+    assert_ok(answer(id, 0, scored, bytes), err);
+    assert_int_equal(output.tokens.index, 0);
+    new_epoch(2, 1);
+    assert_true(next());
+    assert_true(action.opens);
+    assert_int_equal(action.step.n_rows, 24);
+    assert_int_equal(action.step.runs[0].want, TRI_WANT_NONE);
+    assert_true(next());
+    assert_int_equal(action.step.runs[0].pos, 24);
+    assert_int_equal(action.step.n_rows, 36);
+    assert_ok(answer(id + 3, 0, 0, 0), err);
+    assert_false(output.tells);
+    assert_ok(answer(id + 4, 0, logits ? 0 : 35, logits ? 36 * VOCAB * sizeof(float) : 0), err);
+    assert_true(output.tells && output.job == job);
+    assert_int_equal(output.forwards, logits);
+    assert_int_equal(output.tokens.index, 24);
+    assert_int_equal(job->state, TRI_JOB_ENDED);
+    tri_jobs_remove(&jobs, &job);
+  }
+}
+
+static void a_pause_lets_what_is_in_flight_come_back(void **state) {
+  (void)state;
+  tri_job *job = submit(TRI_WANT_SAMPLE, 10, 5);
+  assert_true(next());
+  tri_scheduler_pause(&scheduler);
+  assert_ok(sampled(1, 7), err);
+  assert_true(output.tells);
+  assert_int_equal(scheduler.n_flights, 0);
+  assert_false(next());
+  assert_false(tri_scheduler_has_room(&scheduler));
+  tri_scheduler_stop(&scheduler);
+  tri_jobs_interrupt(&jobs, NULL, now_us);
+  assert_int_equal(job->interrupted, 0);
   tri_scheduler_start(&scheduler, 2, STAGES);
   assert_true(next());
-  assert_int_equal(action.step.epoch, 2);
-  assert_int_equal(action.open.epoch, 2);
-  assert_int_equal(action.step.n_rows, 20);
-  assert_int_equal(jobs.ended_failed, 1);
+  assert_int_equal(action.step.n_rows, 11);
 }
 
 int main(void) {
@@ -254,7 +337,9 @@ int main(void) {
       cmocka_unit_test_setup_teardown(results_that_do_not_fit_are_the_workers_fault, start, stop),
       cmocka_unit_test_setup_teardown(likeliest_tokens_come_as_many_as_asked_for, start, stop),
       cmocka_unit_test_setup_teardown(a_token_that_cannot_be_drawn_fails_its_job_alone, start, stop),
-      cmocka_unit_test_setup_teardown(a_new_epoch_starts_clean_and_queued_jobs_survive, start, stop),
+      cmocka_unit_test_setup_teardown(an_answer_goes_on_in_the_next_epoch, start, stop),
+      cmocka_unit_test_setup_teardown(scores_and_logits_are_told_once, start, stop),
+      cmocka_unit_test_setup_teardown(a_pause_lets_what_is_in_flight_come_back, start, stop),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
