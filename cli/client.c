@@ -58,11 +58,21 @@ static tri_status wait_until_up(tri_client *c, int64_t timeout_ms, tri_error *er
 tri_status tri_client_dial(tri_client **out, const char *endpoint, const char *key_dir, int interrupt_fd, int64_t timeout_ms,
                            tri_error *err) {
   uint8_t coordinator_key[TRI_KEY_BYTES];
+  char own_dir[PATH_MAX], kept[TRI_MAX_ENDPOINT];
   tri_client *c = calloc(1, sizeof *c);
   if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a client");
   c->interrupt_fd = interrupt_fd;
-  tri_status status = tri_keys_load(&c->key, key_dir, err);
+  tri_status status = key_dir ? TRI_OK : tri_keys_default_dir(own_dir, "client", err);
+  if (!key_dir) key_dir = own_dir;
+  if (status == TRI_OK) status = tri_keys_load(&c->key, key_dir, err);
   if (status == TRI_OK) status = tri_keys_load_coordinator(coordinator_key, key_dir, err);
+  if (status == TRI_OK && !endpoint) {
+    endpoint = kept;
+    status = tri_keys_load_endpoint(kept, key_dir, err);
+    if (status == TRI_OK && !kept[0])
+      status = tri_status_fail(err, TRI_E_INVALID, "%s/coordinator.key does not say where the coordinator is: --coordinator tcp://HOST:PORT",
+                               key_dir);
+  }
   if (status == TRI_OK) status = tri_net_create(&c->net, &c->key, NULL, NULL, err);
   if (status == TRI_OK) status = tri_loop_create(&c->loop, c->net, err);
   if (status == TRI_OK) status = tri_link_dial(&c->link, c->net, TRI_LINK_CONTROL, endpoint, coordinator_key, err);

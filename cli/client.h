@@ -8,7 +8,8 @@
 
 typedef struct tri_client tri_client;
 
-/* Reads the key folder (secret.key, coordinator.key) and waits until the connection stands: TRI_E_UNREACHABLE when nothing answers
+/* Reads the key folder (secret.key, coordinator.key; NULL: this user's own for clients), dials the endpoint (NULL: the one in
+ * coordinator.key) and waits until the connection stands: TRI_E_UNREACHABLE when nothing answers
  * within timeout_ms, TRI_E_DENIED when our key or theirs is not the right one. `interrupt_fd` (-1: none) ends every wait
  * with TRI_E_CANCELLED once it is readable; it stays the caller's. */
 TRI_MUST_CHECK tri_status tri_client_dial(tri_client **out, const char *endpoint, const char *key_dir, int interrupt_fd, int64_t timeout_ms,

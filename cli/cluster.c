@@ -42,7 +42,7 @@ static tri_status make_node(tri_cluster *c, const char *name, tri_role role, con
   snprintf(coordinator_dir, sizeof coordinator_dir, "%s/coordinator", c->folder.path);
   tri_status status = tri_keys_generate(&pair, name, err);
   if (status == TRI_OK) status = tri_keys_save(&pair, dir, err);
-  if (status == TRI_OK) status = tri_keys_save_coordinator(coordinator, dir, err);
+  if (status == TRI_OK) status = tri_keys_save_coordinator(coordinator, NULL, dir, err);
   tri_allowed item = {.role = role};
   memcpy(item.key, pair.public_key, TRI_KEY_BYTES);
   snprintf(item.name, sizeof item.name, "%s", name);

@@ -8,16 +8,17 @@ static const char *coordinator, *key_dir;
 static int64_t timeout_s = 5;
 static bool as_json, watch;
 static const tri_arg args[] = {
-    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT.", 0, 0},
-    {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with coordinator.key in it.", 0, 0},
+    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT (default: as coordinator.key says).", 0, 0},
+    {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder, with coordinator.key in it (default ~/.config/trireme/client).", 0, 0},
     {"timeout", 0, TRI_ARG_INT, &timeout_s, "SECONDS", "Give up after so long without an answer (default 5).", 1, 3600},
     {"watch", 'w', TRI_ARG_FLAG, &watch, NULL, "Show it anew each second, until Ctrl-C.", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print the coordinator's JSON document.", 0, 0},
 };
 static const tri_args_spec spec = {
-    "trireme status", "Show a cluster's nodes, stages and jobs.", "--coordinator tcp://HOST:PORT --key DIR [--watch] [--json]",
-    "  trireme status --coordinator tcp://10.0.0.1:7117 --key ~/trireme/me\n"
-    "  trireme status --coordinator tcp://10.0.0.1:7117 --key ~/trireme/me --watch\n", args, sizeof args / sizeof *args};
+    "trireme status", "Show a cluster's nodes, stages and jobs.", "[--coordinator tcp://HOST:PORT] [--key DIR] [--watch] [--json]",
+    "  trireme status\n"
+    "  trireme status --watch\n"
+    "  trireme status --coordinator tcp://10.0.0.1:7117 --key ~/trireme/me\n", args, sizeof args / sizeof *args};
 
 static void show(const json_t *doc) {
   const char *file = "", *state = "", *trouble = "", *wire = "", *kv = "", *version = "";
@@ -53,10 +54,7 @@ int tri_cli_status(int argc, char **argv) {
   if (!tri_cli_parse(&spec, argc, argv, 0, 0, NULL, &code)) return code;
   tri_error err = {0};
   tri_client *client = NULL;
-  tri_status status = TRI_OK;
-  if (!coordinator || !key_dir)
-    status = tri_status_fail(&err, TRI_E_INVALID, "a coordinator and a key are needed: --coordinator tcp://HOST:PORT --key DIR");
-  if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, -1, timeout_s * 1000, &err);
+  tri_status status = tri_client_dial(&client, coordinator, key_dir, -1, timeout_s * 1000, &err);
   if (status == TRI_OK) status = show_once(client, &err);
   while (status == TRI_OK && watch) {
     nanosleep(&(struct timespec){.tv_sec = 1}, NULL);

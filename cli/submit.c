@@ -8,8 +8,8 @@ static int64_t timeout_s = 5;
 static bool as_json, follow, detach, special, no_bos, no_prompt, verbose;
 static tri_sampling_args sampling = TRI_SAMPLING_ARGS_DEFAULTS;
 static const tri_arg args[] = {
-    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT.", 0, 0},
-    {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with coordinator.key in it.", 0, 0},
+    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT (default: as coordinator.key says).", 0, 0},
+    {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder, with coordinator.key in it (default ~/.config/trireme/client).", 0, 0},
     {"prompt", 'p', TRI_ARG_STRING, &prompt_option, "TEXT", "The text to go on from; - reads standard input.", 0, 0},
     {"follow", 'f', TRI_ARG_FLAG, &follow, NULL, "Show the text as it comes (this is what happens anyway).", 0, 0},
     {"detach", 0, TRI_ARG_FLAG, &detach, NULL, "Print the job's number and end; the job goes on without us.", 0, 0},
@@ -22,13 +22,12 @@ static const tri_arg args[] = {
     {"verbose", 'v', TRI_ARG_FLAG, &verbose, NULL, "Show the seed on standard error.", 0, 0},
 };
 static const tri_args_spec spec = {
-    "trireme submit", "Give a prompt to a running cluster.", "--coordinator tcp://HOST:PORT --key DIR -p PROMPT [options]",
+    "trireme submit", "Give a prompt to a running cluster.", "-p PROMPT [--coordinator tcp://HOST:PORT] [--key DIR] [options]",
+    "  trireme submit -p \"Once upon a time\" -n 100\n"
     "  trireme submit --coordinator tcp://10.0.0.1:7117 --key ~/trireme/me -p \"Once upon a time\" -n 100\n", args,
     sizeof args / sizeof *args};
 
 static tri_status check(tri_error *err) {
-  if (!coordinator || !key_dir)
-    return tri_status_fail(err, TRI_E_INVALID, "a coordinator and a key are needed: --coordinator tcp://HOST:PORT --key DIR");
   if (follow && detach) return tri_status_fail(err, TRI_E_INVALID, "--follow and --detach exclude each other");
   return TRI_OK;
 }

@@ -52,6 +52,15 @@ static void end_jobs_of(coordinator *c, tri_peer client) {
   }
 }
 
+void coordinator_client_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES]) {
+  for (tri_job *job = c->jobs.first, *next; job; job = next) {
+    next = job->next;
+    if (job->state == TRI_JOB_ENDED || memcmp(job->client_key, key, TRI_KEY_BYTES) != 0) continue;
+    tri_jobs_end(&c->jobs, job, TRI_DONE_FAILED, "the key of its client was revoked", tri_clock_us());
+    finish_job(c, job);
+  }
+}
+
 void coordinator_announce(coordinator *c) {
   tri_job *job;
   while (tri_scheduler_has_room(&c->scheduler) && (job = tri_jobs_next(&c->jobs)) && !job->detach && !job->announced) {

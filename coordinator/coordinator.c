@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -23,37 +22,84 @@ void coordinator_refuse(coordinator *c, const tri_incoming *in, tri_status statu
 
 /* --- the allow-list --- */
 
-static bool same_time(const struct timespec *a, const struct timespec *b) { return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec; }
-
-/* Read the list again if its file is another than last time. A bad one is reported once and the old one stays. */
-static tri_status reload_allowed(coordinator *c, tri_error *err) {
+bool coordinator_file_changed(const coordinator *c, const char *file, coordinator_stamp *stamp) {
   char path[PATH_MAX];
-  struct stat st = {0};
-  snprintf(path, sizeof path, "%s/allowed.keys", c->config->key_dir);
-  if (stat(path, &st) != 0) st.st_mtim = (struct timespec){0};
-  if (same_time(&st.st_mtim, &c->allowed_mtime)) return TRI_OK;
-  tri_allow_list list = {0};
-  c->allowed_mtime = st.st_mtim;
+  struct stat st;
+  coordinator_stamp now = {0};
+  snprintf(path, sizeof path, "%s/%s", c->config->key_dir, file);
+  if (stat(path, &st) == 0) now = (coordinator_stamp){.time = st.st_mtim, .inode = st.st_ino, .size = st.st_size};
+  bool same = now.time.tv_sec == stamp->time.tv_sec && now.time.tv_nsec == stamp->time.tv_nsec && now.inode == stamp->inode &&
+              now.size == stamp->size;
+  *stamp = now;
+  return !same;
+}
+
+static void cut_later(coordinator *c, const uint8_t key[TRI_KEY_BYTES]) {
+  uint8_t(*cuts)[TRI_KEY_BYTES] = realloc(c->cuts, (c->n_cuts + 1) * sizeof *cuts);
+  if (!cuts) { /* then without the words to it */
+    tri_link_cut(c->link, key);
+    return;
+  }
+  c->cuts = cuts;
+  memcpy(c->cuts[c->n_cuts++], key, TRI_KEY_BYTES);
+}
+
+static void cut_now(coordinator *c) {
+  for (size_t i = 0; i < c->n_cuts; i++) tri_link_cut(c->link, c->cuts[i]);
+  c->n_cuts = 0;
+}
+
+/* Who was on the list and is not on the new one, or has another role there. */
+static void cut_revoked(coordinator *c, const tri_allow_list *was) {
+  for (size_t i = 0; i < was->count; i++) {
+    const tri_allowed *old = &was->items[i], *now = tri_keys_find(&c->allowed, old->key);
+    if (now && now->role == old->role) continue;
+    TRI_INFO("the %s %s %s: its connections end", tri_keys_role_name(old->role), old->name, now ? "has another role now" : "was revoked");
+    coordinator_worker_revoked(c, old->key, tri_clock_ms());
+    coordinator_client_revoked(c, old->key);
+    cut_later(c, old->key);
+  }
+}
+
+/* A bad list is reported once and the old one stays. */
+static tri_status reload_allowed(coordinator *c, tri_error *err) {
+  tri_allow_list list = {0}, was = c->allowed;
+  if (!coordinator_file_changed(c, "allowed.keys", &c->allowed_stamp)) return TRI_OK;
   tri_status status = tri_keys_load_allowed(&list, c->config->key_dir, err);
   if (status != TRI_OK) return status;
-  tri_keys_free_allowed(&c->allowed);
   c->allowed = list;
+  if (c->link) cut_revoked(c, &was);
+  tri_keys_free_allowed(&was);
   return TRI_OK;
 }
 
-static void follow_allowed(coordinator *c) {
+void coordinator_follow_allowed(coordinator *c) {
   tri_error err;
   if (reload_allowed(c, &err) != TRI_OK) TRI_ERROR("the allow-list stays as it was: %s", err.text);
 }
 
+bool coordinator_may_warn(coordinator *c) {
+  int64_t now_ms = tri_clock_ms();
+  if (now_ms - c->warned_ms >= 1000) {
+    if (c->unwarned) TRI_WARN("%u more lines like these were left out", c->unwarned);
+    c->warned_ms = now_ms, c->warned = c->unwarned = 0;
+  }
+  if (c->warned >= COORDINATOR_WARNINGS) return c->unwarned++, false;
+  c->warned++;
+  return true;
+}
+
 static bool allow(void *arg, const char *domain, const uint8_t key[TRI_KEY_BYTES], const char *address) {
   coordinator *c = arg;
-  follow_allowed(c);
+  if (strcmp(domain, COORDINATOR_ENROL_DOMAIN) == 0) return coordinator_enrol_allow(c, address);
+  coordinator_follow_allowed(c);
   const tri_allowed *who = tri_keys_find(&c->allowed, key);
+  if (who) return true;
   char text[TRI_KEY_TEXT];
   tri_keys_text(key, text);
-  if (!who) TRI_WARN("refused a %s connection from %s: key %s is not on the allow-list", domain, address, text);
-  return who != NULL;
+  c->refused_keys++;
+  if (coordinator_may_warn(c)) TRI_WARN("refused a %s connection from %s: key %s is not on the allow-list", domain, address, text);
+  return false;
 }
 
 /* --- messages --- */
@@ -91,7 +137,9 @@ static void on_message(coordinator *c, const tri_incoming *in, const tri_msg *m)
   /* a connection outlives the removal of its key, so every message is checked */
   const tri_allowed *who = tri_keys_find(&c->allowed, in->key);
   if (!who) {
-    TRI_WARN("a message from %s was refused: its key is no longer on the allow-list", in->address);
+    c->refused_keys++;
+    if (coordinator_may_warn(c)) TRI_WARN("a message from %s was refused: its key is no longer on the allow-list", in->address);
+    cut_later(c, in->key);
     coordinator_refuse(c, in, TRI_E_DENIED, "this key is no longer on the coordinator's allow-list");
     return;
   }
@@ -123,7 +171,9 @@ static void read_link(void *arg) {
 
 static void tick(void *arg) {
   coordinator *c = arg;
-  follow_allowed(c);
+  cut_now(c);
+  coordinator_follow_allowed(c);
+  coordinator_enrol_tend(c);
   read_link(c); /* what came while we were busy counts before anyone is found silent */
   coordinator_tend_workers(c, tri_clock_ms());
   coordinator_tend_clients(c);
@@ -175,12 +225,15 @@ static tri_status start_listening(coordinator *c, tri_error *err) {
   int host = (int)(strrchr(c->config->listen, ':') - c->config->listen);
   snprintf(c->endpoint, sizeof c->endpoint, "%.*s:%u", host, c->config->listen, port);
   TRI_INFO("listening on %s", c->endpoint);
+  status = coordinator_enrol_start(c, err);
+  if (status != TRI_OK) return status;
   if (c->config->ready_fd >= 0) dprintf(c->config->ready_fd, "%s\n", c->endpoint);
   tri_loop_set_tick(c->loop, COORDINATOR_TICK_MS, tick, c);
   return TRI_OK;
 }
 
 static void close_all(coordinator *c) {
+  coordinator_enrol_close(c);
   tri_loop_destroy(&c->loop);
   coordinator_parts_close(c);
   tri_link_close(&c->link);
@@ -190,6 +243,7 @@ static void close_all(coordinator *c) {
   tri_keys_free_allowed(&c->allowed);
   tri_keys_wipe(&c->key);
   tri_buf_free(&c->text);
+  free(c->cuts);
 }
 
 tri_status tri_coordinator_run(const tri_coordinator_config *config, tri_error *err) {
@@ -197,7 +251,7 @@ tri_status tri_coordinator_run(const tri_coordinator_config *config, tri_error *
   if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   c->config = config;
   c->start_ms = tri_clock_ms();
-  c->allowed_mtime.tv_nsec = -1; /* never read */
+  c->allowed_stamp = COORDINATOR_NEVER_READ;
   tri_status status = tri_keys_load(&c->key, config->key_dir, err);
   if (status == TRI_OK) status = reload_allowed(c, err);
   if (status == TRI_OK) status = tri_model_open(&c->model, config->model_path, err);

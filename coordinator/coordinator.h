@@ -10,7 +10,8 @@
 typedef struct tri_coordinator_config {
   const char *model_path; /* its tokenizer and shape; weights are not read */
   const char *listen;     /* tcp://ADDRESS:PORT; port 0 picks one */
-  const char *key_dir;    /* secret.key and allowed.keys */
+  const char *enrol;      /* where those with a token enrol, likewise; NULL: at the port after the other, on the same address; "none" */
+  const char *key_dir;    /* secret.key, allowed.keys and tokens */
   const char *const *expect; /* names of workers, in the order of the stages; all must be there */
   size_t n_expect;
   uint32_t min_workers;   /* at least 1 */

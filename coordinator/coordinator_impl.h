@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_COORDINATOR_COORDINATOR_IMPL_H
 #define TRI_COORDINATOR_COORDINATOR_IMPL_H
-#include <time.h>
+#include <sys/stat.h>
 #include "coordinator/coordinator.h"
 #include "coordinator/jobs.h"
 #include "coordinator/pipeline.h"
@@ -21,8 +21,20 @@ enum {
   COORDINATOR_RETRY_MS = 1000, /* after a plan that failed; doubles up to */
   COORDINATOR_RETRY_MAX_MS = 30000,
   COORDINATOR_FAIR = 256,
+  COORDINATOR_WARNINGS = 20,   /* lines a second about strangers */
   COORDINATOR_PATIENCE_MS = 60000, /* with a client that does not take in its job's end */
 };
+
+#define COORDINATOR_ENROL_DOMAIN "enrolment"
+
+/* Which file was read last: a change of it is noticed by another one of these. */
+typedef struct coordinator_stamp {
+  struct timespec time;
+  ino_t inode;
+  off_t size;
+} coordinator_stamp;
+
+typedef struct coordinator_enrolment coordinator_enrolment; /* enrol.c */
 
 typedef struct coordinator {
   const tri_coordinator_config *config;
@@ -33,7 +45,13 @@ typedef struct coordinator {
   tri_link *link;
   char endpoint[TRI_MAX_ENDPOINT];
   tri_allow_list allowed;
-  struct timespec allowed_mtime; /* of the file that was read */
+  coordinator_stamp allowed_stamp;
+  uint8_t (*cuts)[TRI_KEY_BYTES]; /* keys whose connections the next tick ends, after what they have been told */
+  size_t n_cuts;
+  coordinator_enrolment *enrolment;
+  uint64_t refused_keys;      /* handshakes and messages of keys that are not on the list */
+  uint32_t warned, unwarned;  /* lines about strangers in this second, and those left out */
+  int64_t warned_ms;
   int64_t start_ms, next_probe_ms;
   /* the model's parts */
   tri_parts *parts;
@@ -69,6 +87,14 @@ typedef struct coordinator {
 tri_status coordinator_send(coordinator *c, const tri_peer *to, const void *payload, size_t len, tri_error *err);
 /* Say no to whoever sent `in`. */
 void coordinator_refuse(coordinator *c, const tri_incoming *in, tri_status status, const char *text);
+/* Is a file of the key folder another than the stamp says? Then it is stamped. */
+bool coordinator_file_changed(const coordinator *c, const char *file, coordinator_stamp *stamp);
+/* A stamp of no file, not even a missing one. */
+#define COORDINATOR_NEVER_READ ((coordinator_stamp){.size = -1})
+/* Read the allow-list again if its file has changed; who is no longer on it is told so, and cut. */
+void coordinator_follow_allowed(coordinator *c);
+/* May another line about strangers be logged in this second? What is left out is counted. */
+bool coordinator_may_warn(coordinator *c);
 
 /* --- parts.c --- */
 tri_status coordinator_parts_open(coordinator *c, tri_error *err);  /* once the model is open */
@@ -83,6 +109,8 @@ void coordinator_parts_holds(coordinator *c, int index, const uint8_t *bits, siz
 void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who, int64_t now_ms);
 /* Notice lost workers and stalled steps; bring a pipeline up if there is none and may be one. */
 void coordinator_tend_workers(coordinator *c, int64_t now_ms);
+/* This key was revoked: its worker is lost. */
+void coordinator_worker_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES], int64_t now_ms);
 /* The first worker of --expect that is not there, or NULL. */
 const char *coordinator_absent(const coordinator *c);
 /* Send what the scheduler has. */
@@ -99,6 +127,19 @@ void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len);
 void coordinator_tend_clients(coordinator *c);
 /* The pipeline is gone, by this failure or (NULL) by plan: running jobs go on over the next one, or have had enough. */
 void coordinator_interrupt_jobs(coordinator *c, const char *why);
+
+/* This key was revoked: its jobs end, the detached too. */
+void coordinator_client_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES]);
+
+/* --- enrol.c --- */
+/* Find out where enrolments will be taken; the link is open only while there is a token. */
+tri_status coordinator_enrol_start(coordinator *c, tri_error *err);
+/* Open or close it, as the tokens say. */
+void coordinator_enrol_tend(coordinator *c);
+/* May this address try? The key need not be known. */
+bool coordinator_enrol_allow(coordinator *c, const char *address);
+uint64_t coordinator_enrol_refused(const coordinator *c);
+void coordinator_enrol_close(coordinator *c); /* before the net */
 
 /* --- report.c --- */
 /* The status as JSON, appended to *out. */

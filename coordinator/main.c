@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include "coordinator/scheduler.h"
 #include "engine/kv.h"
 
-static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *key_dir, *wire_name = "int8", *kv_name = "f16",
+static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *enrol, *key_option, *wire_name = "int8", *kv_name = "f16",
     *objective_name = "throughput";
 static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5;
 static tri_args_list expect;
@@ -17,7 +18,10 @@ static bool all_workers;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file. Workers get what they need of it from here.", 0, 0},
     {"listen", 0, TRI_ARG_STRING, &listen_on, "ENDPOINT", "Where workers and clients connect (default tcp://0.0.0.0:7117).", 0, 0},
-    {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with allowed.keys in it.", 0, 0},
+    {"enrol", 0, TRI_ARG_STRING, &enrol, "ENDPOINT",
+     "Where those with a token enrol while there is one (default: --listen's address, the port after it), or none.", 0, 0},
+    {"key", 'k', TRI_ARG_STRING, &key_option, "DIR",
+     "Key folder, with allowed.keys and tokens in it (default ~/.config/trireme/coordinator, where a key is made if there is none).", 0, 0},
     {"min-workers", 'w', TRI_ARG_INT, &min_workers, "N", "Serve once that many workers are there (default 1).", 1, TRI_REGISTRY_MAX},
     {"expect", 0, TRI_ARG_MULTI, &expect, "NAME", "A worker that must be there and be used; several give the order of the stages.", 0, 0},
     {"optimise", 0, TRI_ARG_STRING, &objective_name, "GOAL",
@@ -37,18 +41,36 @@ static const tri_arg args[] = {
 static const tri_args_spec spec = {
     "trireme-coordinator",
     "Split a model over workers and give them jobs.",
-    "-m FILE --key DIR [options]",
-    "  trireme-coordinator -m model.gguf --key ~/trireme/coordinator --min-workers 3\n"
+    "-m FILE [options]",
+    "  trireme-coordinator -m model.gguf --min-workers 3\n"
     "  trireme-coordinator -m model.gguf --key keys --expect big --expect small --listen tcp://10.0.0.1:7117\n",
     args, sizeof args / sizeof *args};
+
+/* The folder that was given, or this user's own, which gets a key when there is none. */
+static tri_status choose_key(char dir[PATH_MAX], tri_error *err) {
+  char text[TRI_KEY_TEXT];
+  tri_keypair key;
+  if (key_option) return snprintf(dir, PATH_MAX, "%s", key_option), TRI_OK;
+  tri_status status = tri_keys_default_dir(dir, "coordinator", err);
+  if (status != TRI_OK) return status;
+  status = tri_keys_load(&key, dir, err);
+  if (status != TRI_E_NOT_FOUND) return tri_keys_wipe(&key), status;
+  status = tri_keys_generate(&key, "coordinator", err);
+  if (status == TRI_OK) status = tri_keys_save(&key, dir, err);
+  if (status == TRI_OK) {
+    tri_keys_text(key.public_key, text);
+    TRI_INFO("made a key for this coordinator in %s: %s", dir, text);
+  }
+  tri_keys_wipe(&key);
+  return status;
+}
 
 static tri_status read_options(int argc, char **argv, tri_coordinator_config *out, bool *helped, tri_error *err) {
   int positionals = 0;
   tri_status status = tri_args_parse(&spec, argc, argv, &positionals, helped, err);
   if (status != TRI_OK || *helped) return status;
   if (positionals) return tri_status_fail(err, TRI_E_INVALID, "unexpected argument '%s'", argv[1]);
-  if (!model_path || !key_dir)
-    return tri_status_fail(err, TRI_E_INVALID, "%s is needed; see trireme-coordinator --help", model_path ? "--key DIR" : "--model FILE");
+  if (!model_path) return tri_status_fail(err, TRI_E_INVALID, "--model FILE is needed; see trireme-coordinator --help");
   tri_wire wire;
   status = tri_wire_parse(wire_name, &wire, err);
   if (status != TRI_OK) return status;
@@ -58,8 +80,11 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
   tri_plan_objective objective;
   status = tri_plan_parse_objective(objective_name, &objective, err);
   if (status != TRI_OK) return tri_status_prefix(err, status, "--optimise");
+  static char key_dir[PATH_MAX];
+  status = choose_key(key_dir, err);
+  if (status != TRI_OK) return status;
   uint32_t expected = (uint32_t)expect.count;
-  *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .key_dir = key_dir, .expect = expect.items,
+  *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .enrol = enrol, .key_dir = key_dir, .expect = expect.items,
                                   .n_expect = expected, .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
                                   .objective = objective, .all_workers = all_workers, .context = (uint32_t)context,
                                   .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire, .kv_type = kv_type,

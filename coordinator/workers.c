@@ -58,6 +58,14 @@ static void lose_worker(coordinator *c, int index, const char *how, int64_t now_
   if (stage >= 0) drop_pipeline(c, text, now_ms);
 }
 
+void coordinator_worker_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES], int64_t now_ms) {
+  int index = tri_registry_find(&c->registry, key);
+  if (index < 0 || worker_at(c, index)->state == TRI_WORKER_LOST) return;
+  const tri_incoming in = {.from = worker_at(c, index)->peer};
+  coordinator_refuse(c, &in, TRI_E_DENIED, "this worker's key was revoked");
+  lose_worker(c, index, "its key was revoked", now_ms);
+}
+
 /* Send something harmless: a peer that has gone is noticed by it. */
 static bool is_connected(coordinator *c, int index) {
   tri_error err;

@@ -14,7 +14,7 @@
   X(DONE, done, Done) X(CANCEL, cancel, Cancel) X(STATUS_REQUEST, status_request, StatusRequest)             \
   X(STATUS, status, Status) X(KNOCK, knock, Knock) X(MODEL, model, Model) X(NEED, need, Need)                \
   X(SOURCE, source, Source) X(ADMIT, admit, Admit) X(WANT, want, Want) X(CHUNK, chunk, Chunk)                \
-  X(HOLDS, holds, Holds)
+  X(HOLDS, holds, Holds) X(ENROL, enrol, Enrol) X(ENROLLED, enrolled, Enrolled)
 
 const char *tri_done_reason_name(tri_done_reason reason) {
   static const char *const names[TRI_DONE_COUNT] = {"length", "end", "stop", "cancelled", "failed"};
@@ -125,6 +125,7 @@ static void check(verdict *v, const tri_msg *m) {
   case TRI_MSG_SOURCE: require(v, m->source.n_parts >= 1 && m->source.n_parts <= TRI_MAX_PARTS, "parts", "none or too many"); break;
   case TRI_MSG_WANT: require(v, m->want.bytes <= TRI_CHUNK_BYTES, "bytes", "too many"); break;
   case TRI_MSG_DONE: require(v, (unsigned)m->done.reason < TRI_DONE_COUNT, "reason", "unknown"); break;
+  case TRI_MSG_ENROLLED: require(v, m->enrolled.port <= UINT16_MAX, "port", "out of range"); break;
   default: break; /* any value will do */
   }
 }
@@ -172,6 +173,8 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_want(NUM, TEXT, NOTE, BYTES) BYTES(hash) NUM(at) NUM(bytes)
 #define FIELDS_chunk(NUM, TEXT, NOTE, BYTES) BYTES(hash) NUM(at) NOTE(error)
 #define FIELDS_holds(NUM, TEXT, NOTE, BYTES)
+#define FIELDS_enrol(NUM, TEXT, NOTE, BYTES) NUM(protocol) BYTES(token) BYTES(sealed) BYTES(mac)
+#define FIELDS_enrolled(NUM, TEXT, NOTE, BYTES) NUM(role) TEXT(name) NUM(port) BYTES(mac)
 
 /* A message on its way out: generated structures that point into the tri_msg. */
 typedef struct frame {

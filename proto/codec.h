@@ -15,6 +15,9 @@ enum {
   TRI_PROTOCOL = 3,
   TRI_KEY_BYTES = 32,
   TRI_ID_BYTES = 32,
+  TRI_MAC_BYTES = 32,
+  TRI_ENROL_TOKEN = 8,      /* a token's id */
+  TRI_ENROL_SEALED = 113,   /* a role's byte and a name, padded, in a sealed box of libsodium */
   TRI_MAX_NAME = 64,        /* with the NUL, like all text sizes here */
   TRI_MAX_TEXT = 512,
   TRI_MAX_ENDPOINT = 256,
@@ -121,11 +124,21 @@ typedef struct tri_msg_done {
   char error[TRI_MAX_TEXT];
 } tri_msg_done;
 
+typedef struct tri_msg_enrol {
+  uint32_t protocol;
+  uint8_t token[TRI_ENROL_TOKEN], sealed[TRI_ENROL_SEALED], mac[TRI_MAC_BYTES];
+} tri_msg_enrol;
+typedef struct tri_msg_enrolled {
+  uint32_t role, port;
+  char name[TRI_MAX_NAME];
+  uint8_t mac[TRI_MAC_BYTES];
+} tri_msg_enrolled;
+
 typedef enum tri_msg_kind {
   TRI_MSG_HELLO, TRI_MSG_WELCOME, TRI_MSG_REFUSE, TRI_MSG_ASSIGN, TRI_MSG_BOUND, TRI_MSG_CONNECT, TRI_MSG_READY, TRI_MSG_OPEN,
   TRI_MSG_STEP, TRI_MSG_RESULT, TRI_MSG_HEARTBEAT, TRI_MSG_FAULT, TRI_MSG_STOP, TRI_MSG_SUBMIT, TRI_MSG_ACCEPTED, TRI_MSG_TOKENS,
   TRI_MSG_DONE, TRI_MSG_CANCEL, TRI_MSG_STATUS_REQUEST, TRI_MSG_STATUS, TRI_MSG_KNOCK, TRI_MSG_MODEL, TRI_MSG_NEED, TRI_MSG_SOURCE,
-  TRI_MSG_ADMIT, TRI_MSG_WANT, TRI_MSG_CHUNK, TRI_MSG_HOLDS, TRI_MSG_KINDS
+  TRI_MSG_ADMIT, TRI_MSG_WANT, TRI_MSG_CHUNK, TRI_MSG_HOLDS, TRI_MSG_ENROL, TRI_MSG_ENROLLED, TRI_MSG_KINDS
 } tri_msg_kind;
 
 typedef struct tri_msg {
@@ -158,6 +171,8 @@ typedef struct tri_msg {
     tri_msg_admit admit;
     tri_msg_want want;
     tri_msg_chunk chunk;
+    tri_msg_enrol enrol;
+    tri_msg_enrolled enrolled;
   };
 } tri_msg;
 

@@ -2,9 +2,13 @@
 #include "proto/link.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <zmq.h>
 #include "base/clock.h"
 #include "proto/net.h"
@@ -18,6 +22,9 @@ enum {
   RECONNECT_MAX_MS = 2000,
   DATA_QUEUE = 64,           /* messages, each way */
   CONTROL_QUEUE = 1024,
+  ENROL_QUEUE = 16,
+  ENROL_BYTES = 1024,        /* more than any message there */
+  MAX_SOURCES = 1 << 16,
   FRAME_OVERHEAD = 256,      /* what CURVE puts around a frame, with room to spare */
 };
 
@@ -25,6 +32,12 @@ enum {
 #ifndef ZMQ_ZAP_ENFORCE_DOMAIN
 #define ZMQ_ZAP_ENFORCE_DOMAIN 93
 #endif
+
+/* Who last sent a message over a TCP connection: its key, and the address by which a later one of the same number is told. */
+typedef struct source {
+  uint8_t key[TRI_KEY_BYTES];
+  struct sockaddr_in6 address; /* family 0: none */
+} source;
 
 struct tri_link {
   tri_net *net;
@@ -38,7 +51,11 @@ struct tri_link {
   tri_buf envelope;                  /* being sent */
   zmq_msg_t payload;                 /* last received */
   uint64_t sent_bytes;
+  source *sources;                   /* listening ROUTER: by file descriptor */
+  size_t n_sources;
 };
+
+static bool is_routed(const tri_link *link) { return link->listening && link->kind != TRI_LINK_DATA; }
 
 /* ---- Making sockets ---- */
 
@@ -59,7 +76,8 @@ static bool is_endpoint(const char *text, bool listening) {
 }
 
 static tri_status set_common(tri_link *link, tri_error *err) {
-  int queue = link->kind == TRI_LINK_DATA ? DATA_QUEUE : CONTROL_QUEUE;
+  static const int queues[] = {[TRI_LINK_CONTROL] = CONTROL_QUEUE, [TRI_LINK_DATA] = DATA_QUEUE, [TRI_LINK_ENROL] = ENROL_QUEUE};
+  int queue = queues[link->kind];
   const tri_net_option options[] = {
       {ZMQ_LINGER, LINGER_MS},
       {ZMQ_SNDHWM, queue},
@@ -80,6 +98,7 @@ static tri_status set_common(tri_link *link, tri_error *err) {
   tri_status status = tri_net_set_options(link->socket, options, sizeof options / sizeof options[0], err);
   if (status != TRI_OK) return status;
   size_t most = link->payload_limit > TRI_MAX_ENVELOPE ? link->payload_limit : TRI_MAX_ENVELOPE;
+  if (link->kind == TRI_LINK_ENROL) most = ENROL_BYTES;
   int64_t frame = (int64_t)most + FRAME_OVERHEAD;
   const tri_keypair *self = &link->net->self;
   if (zmq_setsockopt(link->socket, ZMQ_MAXMSGSIZE, &frame, sizeof frame) != 0 ||
@@ -115,7 +134,7 @@ static tri_status bind_socket(tri_link *link, const char *domain, uint16_t *port
   /* Without the first option libzmq lets everyone in when the allow function cannot be asked; without the second a message to
    * a peer that has gone vanishes. A peer can't take over the route of another: ZMQ_ROUTER_HANDOVER stays off. */
   static const tri_net_option options[] = {{ZMQ_ZAP_ENFORCE_DOMAIN, 1}, {ZMQ_ROUTER_MANDATORY, 1}};
-  tri_status status = tri_net_set_options(link->socket, options, link->kind == TRI_LINK_CONTROL ? 2 : 1, err);
+  tri_status status = tri_net_set_options(link->socket, options, is_routed(link) ? 2 : 1, err);
   if (status != TRI_OK) return status;
   if (zmq_setsockopt(link->socket, ZMQ_ZAP_DOMAIN, domain, strlen(domain)) != 0)
     return tri_status_fail(err, TRI_E_INVALID, "a listening link's domain: %s", zmq_strerror(zmq_errno()));
@@ -186,6 +205,7 @@ void tri_link_close(tri_link **link) {
   close_sockets(l->socket, l->watch.monitor);
   zmq_msg_close(&l->payload);
   tri_buf_free(&l->envelope);
+  free(l->sources);
   free(l);
   *link = NULL;
 }
@@ -367,6 +387,44 @@ static tri_status read_sender(zmq_msg_t *envelope, tri_incoming *in, tri_error *
   return TRI_OK;
 }
 
+static bool peer_address(int fd, struct sockaddr_in6 *out) {
+  socklen_t size = sizeof *out;
+  memset(out, 0, sizeof *out);
+  return getpeername(fd, (struct sockaddr *)out, &size) == 0;
+}
+
+/* Note whose connection this is. libzmq keeps the number of its socket with each message; by the time that we read it the
+ * connection may have ended and the number be another's, so the address is noted too and compared before anything is done. */
+static void note_source(tri_link *link, zmq_msg_t *envelope, const uint8_t key[TRI_KEY_BYTES]) {
+  int fd = zmq_msg_get(envelope, ZMQ_SRCFD);
+  if (fd < 0 || fd >= MAX_SOURCES) return;
+  if ((size_t)fd >= link->n_sources) {
+    size_t n = 2 * (size_t)fd + 16;
+    source *sources = realloc(link->sources, n * sizeof *sources);
+    if (!sources) return;
+    memset(sources + link->n_sources, 0, (n - link->n_sources) * sizeof *sources);
+    link->sources = sources, link->n_sources = n;
+  }
+  source *s = &link->sources[fd];
+  memcpy(s->key, key, TRI_KEY_BYTES);
+  if (!peer_address(fd, &s->address)) s->address.sin6_family = 0;
+}
+
+size_t tri_link_cut(tri_link *link, const uint8_t key[TRI_KEY_BYTES]) {
+  size_t cut = 0;
+  for (size_t i = 0; i < link->n_sources; i++) {
+    source *s = &link->sources[i];
+    if (!s->address.sin6_family || memcmp(s->key, key, TRI_KEY_BYTES) != 0) continue;
+    /* A number of our own for the same connection: libzmq's thread may close its one, and another take the number, at any time. */
+    int fd = fcntl((int)i, F_DUPFD_CLOEXEC, 0);
+    struct sockaddr_in6 now;
+    if (fd >= 0 && peer_address(fd, &now) && memcmp(&now, &s->address, sizeof now) == 0 && shutdown(fd, SHUT_RDWR) == 0) cut++;
+    if (fd >= 0) close(fd);
+    s->address.sin6_family = 0;
+  }
+  return cut;
+}
+
 static tri_status read_route(tri_link *link, zmq_msg_t *frame, tri_incoming *in, tri_error *err) {
   size_t len = zmq_msg_size(frame);
   bool ok = len > 0 && len <= sizeof in->from.route && zmq_msg_more(frame);
@@ -379,9 +437,9 @@ static tri_status read_route(tri_link *link, zmq_msg_t *frame, tri_incoming *in,
 }
 
 static tri_status read_message(tri_link *link, zmq_msg_t *frame, tri_incoming *in, tri_msg *m, tri_error *err) {
-  bool routed = link->listening && link->kind == TRI_LINK_CONTROL;
-  tri_status status = routed ? read_route(link, frame, in, err) : TRI_OK;
+  tri_status status = is_routed(link) ? read_route(link, frame, in, err) : TRI_OK;
   if (status == TRI_OK && link->listening) status = read_sender(frame, in, err);
+  if (status == TRI_OK && is_routed(link)) note_source(link, frame, in->key);
   if (status == TRI_OK) status = tri_codec_decode(zmq_msg_data(frame), zmq_msg_size(frame), m, err);
   if (status != TRI_OK || !zmq_msg_more(frame)) return status;
   if (!receive_frame(link, &link->payload) || zmq_msg_more(&link->payload))

@@ -9,6 +9,7 @@
  *
  * Control links: a coordinator listens (ROUTER), workers and clients dial (DEALER).
  * Data links: a worker listens for the stage before it (PULL), which dials (PUSH).
+ * Enrolment links: as control links, for those whom the coordinator does not know yet; only short messages pass.
  *
  * Nothing is queued for a peer that is not there: a send before the handshake is TRI_E_BUSY, and what was queued when a
  * connection is lost is dropped, never replayed to the next one. So a dialler says Hello each time tri_link_connections
@@ -18,8 +19,8 @@ typedef struct tri_net tri_net;
 typedef struct tri_link tri_link;
 
 /* Asked for every connection to a listening link, on the owner's thread (in tri_loop_run), before a byte of it is delivered.
- * `domain` is the listening link's. A connection that was once allowed stays: to revoke a key, also check tri_incoming.key
- * against the list with every message, as nothing can cut a single peer off. */
+ * `domain` is the listening link's. A connection that was once allowed stays: to revoke a key, cut it (tri_link_cut), and
+ * check tri_incoming.key against the list with every message, as some may be on their way. */
 typedef bool tri_net_allow_fn(void *arg, const char *domain, const uint8_t key[TRI_KEY_BYTES], const char *address);
 
 TRI_MUST_CHECK tri_status tri_net_create(tri_net **out, const tri_keypair *self, tri_net_allow_fn *allow, void *arg, tri_error *err);
@@ -31,7 +32,7 @@ void tri_net_limit_payload(tri_net *net, size_t bytes);
 /* Bytes of owned payloads (tri_link_send) that no link has sent or dropped yet. */
 size_t tri_net_unsent_bytes(const tri_net *net);
 
-typedef enum tri_link_kind { TRI_LINK_CONTROL, TRI_LINK_DATA } tri_link_kind;
+typedef enum tri_link_kind { TRI_LINK_CONTROL, TRI_LINK_DATA, TRI_LINK_ENROL } tri_link_kind;
 
 /* "tcp://HOST:PORT", with brackets around an IPv6 address. */
 void tri_link_endpoint(char out[TRI_MAX_ENDPOINT], const char *host, uint16_t port);
@@ -58,6 +59,10 @@ tri_link_state tri_link_get_state(tri_link *link);
 uint32_t tri_link_connections(tri_link *link);
 /* "cannot reach tcp://…: …", "refused our key …": one sentence with what to do, for the state. */
 void tri_link_explain(tri_link *link, tri_error *err);
+
+/* End the connections over which this key has sent a message to a listening control or enrolment link; how many is returned. What
+ * was sent to them just before may be lost. The allow function decides whether they come back. */
+size_t tri_link_cut(tri_link *link, const uint8_t key[TRI_KEY_BYTES]);
 
 /* A peer of a listening control link; a value, valid until the peer goes. */
 typedef struct tri_peer {

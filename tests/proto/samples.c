@@ -156,6 +156,14 @@ static void make(uint64_t *s, tri_msg *m) {
   case TRI_MSG_ADMIT: fill(s, m->admit.key, TRI_KEY_BYTES), m->admit.revoke = flag(s); break;
   case TRI_MSG_WANT: fill(s, m->want.hash, TRI_ID_BYTES), m->want.at = u64(s), m->want.bytes = between(s, 0, TRI_CHUNK_BYTES); break;
   case TRI_MSG_CHUNK: fill(s, m->chunk.hash, TRI_ID_BYTES), m->chunk.at = u64(s), TEXT(m->chunk.error); break;
+  case TRI_MSG_ENROL:
+    m->enrol.protocol = u32(s), fill(s, m->enrol.token, sizeof m->enrol.token);
+    fill(s, m->enrol.sealed, sizeof m->enrol.sealed), fill(s, m->enrol.mac, sizeof m->enrol.mac);
+    break;
+  case TRI_MSG_ENROLLED:
+    m->enrolled.role = u32(s), m->enrolled.port = between(s, 0, UINT16_MAX), TEXT(m->enrolled.name);
+    fill(s, m->enrolled.mac, sizeof m->enrolled.mac);
+    break;
   case TRI_MSG_STATUS:
   case TRI_MSG_MODEL:
   case TRI_MSG_HOLDS:

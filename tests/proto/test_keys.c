@@ -25,8 +25,8 @@ static void write_file(const char *file, const char *text, mode_t mode) {
   assert_int_equal(chmod(in_dir(file), mode), 0);
 }
 static void remove_files(void) {
-  const char *files[] = {"secret.key", "public.key", "coordinator.key", "allowed.keys"};
-  for (size_t i = 0; i < 4; i++) unlink(in_dir(files[i]));
+  const char *files[] = {"secret.key", "public.key", "coordinator.key", "allowed.keys", "lock", "listening"};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(in_dir(files[i]));
 }
 
 static int set_up(void **state) {
@@ -141,7 +141,7 @@ static void the_coordinators_key_is_kept(void **state) {
   mkdir(dir, 0700);
   assert_fails(tri_keys_load_coordinator(key, dir, &err), TRI_E_NOT_FOUND, err, "coordinator.key");
   assert_ok(tri_keys_generate(&a, "n", &err), err);
-  assert_ok(tri_keys_save_coordinator(a.public_key, dir, &err), err);
+  assert_ok(tri_keys_save_coordinator(a.public_key, NULL, dir, &err), err);
   assert_ok(tri_keys_load_coordinator(key, dir, &err), err);
   assert_memory_equal(key, a.public_key, sizeof key);
   write_file("coordinator.key", "short\n", 0644);
@@ -226,6 +226,105 @@ static void keys_are_added_to_the_list(void **state) {
   assert_fails(tri_keys_add_allowed(&item, dir, &err), TRI_E_INVALID, err, "role");
 }
 
+/* The list as text. */
+static void expect_list(const char *want) {
+  tri_buf text = {0};
+  assert_ok(tri_file_read(&text, in_dir("allowed.keys"), 4096, &err), err);
+  assert_string_equal((char *)text.data, want);
+  tri_buf_free(&text);
+}
+
+static void the_list_is_edited_in_place(void **state) {
+  (void)state;
+  tri_allowed was;
+  mkdir(dir, 0700);
+  write_file("allowed.keys", "# mine\n" KEY_A " worker w1\n\n#" KEY_A "\n" KEY_B " admin boss\r\n", 0644);
+  assert_fails(tri_keys_rename_allowed("w1", "boss", dir, &err), TRI_E_INVALID, err, "taken");
+  assert_fails(tri_keys_rename_allowed("w1", "a\nb", dir, &err), TRI_E_INVALID, err, "name");
+  assert_fails(tri_keys_rename_allowed("w9", "x", dir, &err), TRI_E_NOT_FOUND, err, "w9");
+  assert_ok(tri_keys_rename_allowed("w1", "attic 2", dir, &err), err);
+  assert_ok(tri_keys_rename_allowed(KEY_B, "chief", dir, &err), err);
+  expect_list("# mine\n" KEY_A " worker attic 2\n\n#" KEY_A "\n" KEY_B " admin chief\n");
+  assert_ok(tri_keys_remove_allowed(&was, "attic 2", dir, &err), err);
+  assert_int_equal(was.role, TRI_ROLE_WORKER);
+  assert_ok(tri_keys_remove_allowed(&was, KEY_B, dir, &err), err);
+  assert_string_equal(was.name, "chief");
+  expect_list("# mine\n\n#" KEY_A "\n");
+  write_file("allowed.keys", KEY_A " worker w\n" KEY_B " client w\n", 0644);
+  assert_fails(tri_keys_remove_allowed(&was, "w", dir, &err), TRI_E_INVALID, err, "give the key");
+}
+
+static void who_is_admitted_gets_a_name_of_its_own(void **state) {
+  (void)state;
+  tri_allowed item = {.role = TRI_ROLE_WORKER, .name = "pi"};
+  mkdir(dir, 0700);
+  const char *const want[] = {"pi", "pi-2", "pi-3"};
+  for (uint8_t i = 0; i < 3; i++) {
+    item.key[0] = i, strcpy(item.name, "pi");
+    assert_ok(tri_keys_admit(&item, dir, &err), err);
+    assert_string_equal(item.name, want[i]);
+  }
+  memset(item.name, 'x', TRI_MAX_NAME - 1);
+  for (uint8_t i = 3; i < 5; i++) {
+    item.key[0] = i;
+    assert_ok(tri_keys_admit(&item, dir, &err), err);
+    assert_int_equal(strlen(item.name), TRI_MAX_NAME - 1);
+  }
+  assert_string_equal(item.name + TRI_MAX_NAME - 5, "xx-2");
+}
+
+static void lists_that_others_may_write_are_refused(void **state) {
+  (void)state;
+  tri_allow_list list = {0};
+  mkdir(dir, 0700);
+  write_file("allowed.keys", KEY_A " worker w1\n", 0664);
+  assert_fails(tri_keys_load_allowed(&list, dir, &err), TRI_E_FORMAT, err, "chmod go-w");
+  chmod(in_dir("allowed.keys"), 0644);
+  chmod(dir, 0777);
+  assert_fails(tri_keys_load_allowed(&list, dir, &err), TRI_E_FORMAT, err, "chmod go-w");
+  chmod(dir, 0700);
+}
+
+static void where_the_coordinator_is_is_kept(void **state) {
+  (void)state;
+  uint8_t key[TRI_KEY_BYTES], back[TRI_KEY_BYTES];
+  char endpoint[TRI_MAX_ENDPOINT], enrol[TRI_MAX_ENDPOINT];
+  mkdir(dir, 0700);
+  assert_int_equal(tri_keys_parse(KEY_A, key), TRI_OK);
+  assert_ok(tri_keys_save_coordinator(key, "tcp://10.0.0.1:7117", dir, &err), err);
+  assert_ok(tri_keys_load_coordinator(back, dir, &err), err);
+  assert_memory_equal(key, back, sizeof key);
+  assert_ok(tri_keys_load_endpoint(endpoint, dir, &err), err);
+  assert_string_equal(endpoint, "tcp://10.0.0.1:7117");
+  write_file("coordinator.key", KEY_A "\n", 0644); /* as it was before endpoints were kept */
+  assert_ok(tri_keys_load_endpoint(endpoint, dir, &err), err);
+  assert_string_equal(endpoint, "");
+  const char *const bad[] = {KEY_A " http://x", KEY_A " tcp://a b", KEY_A "x", " " KEY_A, KEY_A "\ntcp://x:1"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    write_file("coordinator.key", bad[i], 0644);
+    tri_status status = tri_keys_load_endpoint(endpoint, dir, &err);
+    assert_case(i, status, TRI_E_FORMAT, err, "not a public key");
+  }
+  assert_fails(tri_keys_load_listening(endpoint, enrol, dir, &err), TRI_E_NOT_FOUND, err, "listening");
+  assert_ok(tri_keys_save_listening("tcp://0.0.0.0:1", "", dir, &err), err);
+  assert_ok(tri_keys_load_listening(endpoint, enrol, dir, &err), err);
+  assert_string_equal(endpoint, "tcp://0.0.0.0:1");
+  assert_string_equal(enrol, "");
+}
+
+static void a_user_has_folders_of_its_own(void **state) {
+  (void)state;
+  char path[PATH_MAX];
+  setenv("XDG_CONFIG_HOME", "/x", 1), setenv("HOME", "/home/me", 1);
+  assert_ok(tri_keys_default_dir(path, "worker", &err), err);
+  assert_string_equal(path, "/x/trireme/worker");
+  setenv("XDG_CONFIG_HOME", "relative", 1);
+  assert_ok(tri_keys_default_dir(path, "client", &err), err);
+  assert_string_equal(path, "/home/me/.config/trireme/client");
+  unsetenv("XDG_CONFIG_HOME"), unsetenv("HOME");
+  assert_fails(tri_keys_default_dir(path, "client", &err), TRI_E_INVALID, err, "--key DIR");
+}
+
 static void roles_have_names(void **state) {
   (void)state;
   assert_string_equal(tri_keys_role_name(TRI_ROLE_WORKER), "worker");
@@ -239,7 +338,8 @@ int main(void) {
       EACH(keys_are_saved_and_loaded),    EACH(loose_secrets_are_refused), EACH(broken_key_files_are_refused),
       EACH(names_must_fit_on_a_line),     EACH(text_form_goes_both_ways),  EACH(the_coordinators_key_is_kept),
       EACH(an_allow_list_is_read),        EACH(a_bad_line_is_named),       EACH(keys_are_added_to_the_list),
-      EACH(roles_have_names),
+      EACH(the_list_is_edited_in_place), EACH(who_is_admitted_gets_a_name_of_its_own), EACH(lists_that_others_may_write_are_refused),
+      EACH(where_the_coordinator_is_is_kept), EACH(a_user_has_folders_of_its_own), EACH(roles_have_names),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

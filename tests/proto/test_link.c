@@ -310,10 +310,39 @@ static void endpoints_are_written(void **state) {
   assert_string_equal(out, "tcp://node-1:65535");
 }
 
+static bool both_are_up(void) {
+  return tri_link_get_state(B.dialler[0].link) == TRI_LINK_UP && tri_link_get_state(B.dialler[1].link) == TRI_LINK_UP;
+}
+static bool both_were_heard(void) { return B.listener.received >= 2; }
+static bool first_is_gone(void) { return tri_link_get_state(B.dialler[0].link) != TRI_LINK_UP; }
+static bool second_was_heard(void) { return B.listener.received >= 3; }
+
+static void one_key_can_be_cut_off(void **state) {
+  (void)state;
+  bench_listen(TRI_LINK_CONTROL, false);
+  for (int i = 0; i < 2; i++) {
+    B.allow[i] = true;
+    bench_dial(i, TRI_LINK_CONTROL, B.listener.key.public_key);
+  }
+  bench_until(both_are_up);
+  for (int i = 0; i < 2; i++) assert_ok(bench_send(&B.dialler[i], NULL, 1), err);
+  bench_until(both_were_heard);
+  B.allow[0] = false;
+  assert_int_equal(tri_link_cut(B.listener.link, B.listener.key.public_key), 0); /* nobody's */
+  assert_int_equal(tri_link_cut(B.listener.link, B.dialler[0].key.public_key), 1);
+  bench_until(first_is_gone);
+  assert_int_equal(tri_link_cut(B.listener.link, B.dialler[0].key.public_key), 0);
+  assert_ok(bench_send(&B.dialler[1], NULL, 2), err);
+  bench_until(second_was_heard);
+  assert_int_equal(tri_link_connections(B.dialler[1].link), 1);
+  assert_int_equal(tri_link_connections(B.dialler[0].link), 1);
+}
+
 #define EACH(test) cmocka_unit_test_setup_teardown(test, bench_set_up, bench_tear_down)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      EACH(one_key_can_be_cut_off),
       EACH(an_allowed_key_talks_both_ways),
       EACH(sent_bytes_are_counted),
       EACH(two_diallers_are_told_apart),
