@@ -23,6 +23,7 @@ int tri_cli_keygen(int argc, char **argv);
 int tri_cli_keys(int argc, char **argv);
 int tri_cli_token(int argc, char **argv);
 int tri_cli_join(int argc, char **argv);
+int tri_cli_discover(int argc, char **argv);
 int tri_cli_local(int argc, char **argv);
 int tri_cli_submit(int argc, char **argv);
 int tri_cli_batch(int argc, char **argv);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
+#include "proto/beacon.h"
 #include "proto/loop.h"
 
 struct tri_client {
@@ -55,10 +56,34 @@ static tri_status wait_until_up(tri_client *c, int64_t timeout_ms, tri_error *er
   return tri_status_fail(err, why.status, "%s", why.text);
 }
 
+static tri_status dial(tri_client *c, const char *endpoint, const uint8_t key[TRI_KEY_BYTES], int64_t timeout_ms, tri_error *err) {
+  tri_status status = tri_link_dial(&c->link, c->net, TRI_LINK_CONTROL, endpoint, key, err);
+  if (status == TRI_OK) status = tri_loop_add_link(c->loop, c->link, on_link, c, err);
+  return status == TRI_OK ? wait_until_up(c, timeout_ms, err) : status;
+}
+
+/* Where the key folder says that the coordinator is; if it is not there any more, where it answers on this network. */
+static tri_status dial_kept(tri_client *c, const char *dir, const uint8_t key[TRI_KEY_BYTES], int64_t timeout_ms, tri_error *err) {
+  enum { SEEK_MS = 2000 };
+  char kept[TRI_MAX_ENDPOINT], now[TRI_MAX_ENDPOINT];
+  tri_status status = tri_keys_load_endpoint(kept, dir, err);
+  if (status != TRI_OK) return status;
+  if (kept[0]) status = dial(c, kept, key, timeout_ms, err);
+  else
+    status = tri_status_fail(err, TRI_E_UNREACHABLE, "%s/coordinator.key does not say where the coordinator is, and none answers on this "
+                             "network: --coordinator tcp://HOST:PORT", dir);
+  if (status != TRI_E_UNREACHABLE || tri_beacon_find(key, SEEK_MS, now, NULL) != TRI_OK || strcmp(now, kept) == 0) return status;
+  if (c->link) tri_loop_remove_link(c->loop, c->link);
+  tri_link_close(&c->link);
+  status = dial(c, now, key, timeout_ms, err);
+  if (status == TRI_OK && tri_keys_save_coordinator(key, now, dir, NULL) != TRI_OK) return TRI_OK; /* then it is sought again */
+  return status;
+}
+
 tri_status tri_client_dial(tri_client **out, const char *endpoint, const char *key_dir, int interrupt_fd, int64_t timeout_ms,
                            tri_error *err) {
   uint8_t coordinator_key[TRI_KEY_BYTES];
-  char own_dir[PATH_MAX], kept[TRI_MAX_ENDPOINT];
+  char own_dir[PATH_MAX];
   tri_client *c = calloc(1, sizeof *c);
   if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a client");
   c->interrupt_fd = interrupt_fd;
@@ -66,19 +91,11 @@ tri_status tri_client_dial(tri_client **out, const char *endpoint, const char *k
   if (!key_dir) key_dir = own_dir;
   if (status == TRI_OK) status = tri_keys_load(&c->key, key_dir, err);
   if (status == TRI_OK) status = tri_keys_load_coordinator(coordinator_key, key_dir, err);
-  if (status == TRI_OK && !endpoint) {
-    endpoint = kept;
-    status = tri_keys_load_endpoint(kept, key_dir, err);
-    if (status == TRI_OK && !kept[0])
-      status = tri_status_fail(err, TRI_E_INVALID, "%s/coordinator.key does not say where the coordinator is: --coordinator tcp://HOST:PORT",
-                               key_dir);
-  }
   if (status == TRI_OK) status = tri_net_create(&c->net, &c->key, NULL, NULL, err);
   if (status == TRI_OK) status = tri_loop_create(&c->loop, c->net, err);
-  if (status == TRI_OK) status = tri_link_dial(&c->link, c->net, TRI_LINK_CONTROL, endpoint, coordinator_key, err);
-  if (status == TRI_OK) status = tri_loop_add_link(c->loop, c->link, on_link, c, err);
   if (status == TRI_OK && interrupt_fd >= 0) status = tri_loop_add_fd(c->loop, interrupt_fd, on_interrupt, c, err);
-  if (status == TRI_OK) status = wait_until_up(c, timeout_ms, err);
+  if (status == TRI_OK)
+    status = endpoint ? dial(c, endpoint, coordinator_key, timeout_ms, err) : dial_kept(c, key_dir, coordinator_key, timeout_ms, err);
   if (status != TRI_OK) return tri_client_close(&c), status;
   *out = c;
   return TRI_OK;

@@ -11,8 +11,10 @@ static const tri_arg args[] = {
     {"timeout", 0, TRI_ARG_INT, &timeout_s, "SECONDS", "Give up after so long without an answer (default 20).", 1, 3600},
 };
 static const tri_args_spec spec = {
-    "trireme join", "Become a coordinator's client with a token of `trireme token create --role client`.", "TOKEN [--key DIR] [--name NAME]",
+    "trireme join", "Become a coordinator's client with a token of `trireme token create --role client`.",
+    "TOKEN|- [--key DIR] [--name NAME]",
     "  trireme join 'tri1:…'\n"
+    "  trireme join - < token\n"
     "  trireme status\n", args, sizeof args / sizeof *args};
 
 int tri_cli_join(int argc, char **argv) {
@@ -26,6 +28,7 @@ int tri_cli_join(int argc, char **argv) {
                               .timeout_ms = timeout_s * 1000};
   if (status == TRI_OK) status = tri_enrol_join(&o, &joined, &err);
   if (status != TRI_OK) return tri_cli_fail(&err);
-  printf("joined the coordinator at %s as the %s %s; the key is in %s\n", joined.endpoint, tri_keys_role_name(joined.role), joined.name, o.dir);
+  printf("joined the coordinator at %s as the %s %s; the key is in %s\n", joined.endpoint, tri_keys_role_name(joined.role), joined.name,
+         o.dir);
   return 0;
 }

@@ -59,7 +59,8 @@ static void print_table(const tri_allow_list *list) {
     tri_keys_text(list->items[i].key, text);
     printf("%s  %-6s  %s\n", text, tri_keys_role_name(list->items[i].role), list->items[i].name);
   }
-  if (list->count == 0) printf("nobody is allowed yet: %s/allowed.keys is empty or missing; `trireme token create` lets somebody in\n", dir);
+  if (list->count == 0)
+    printf("nobody is allowed yet: %s/allowed.keys is empty or missing; `trireme token create` lets somebody in\n", dir);
 }
 
 static tri_status list(tri_error *err) {

@@ -13,6 +13,7 @@ static const tri_cli_command commands[] = {
     {"keys", tri_cli_keys, "list, revoke or rename the keys that a coordinator lets in"},
     {"token", tri_cli_token, "make, list or revoke tokens by which machines join a coordinator"},
     {"join", tri_cli_join, "become a coordinator's client with a token"},
+    {"discover", tri_cli_discover, "list the coordinators on this network"},
     {"inspect", tri_cli_inspect, "show what is in a model file"},
     {"tokenize", tri_cli_tokenize, "show the tokens of a text, or the text of tokens"},
     {"convert", tri_cli_convert, "make a GGUF model from a Hugging Face folder, or change its ternary type"},

@@ -8,7 +8,8 @@ static const char *coordinator, *key_dir;
 static int64_t timeout_s = 5;
 static bool as_json, watch;
 static const tri_arg args[] = {
-    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT (default: as coordinator.key says).", 0, 0},
+    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT (default: as coordinator.key says).",
+     0, 0},
     {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder, with coordinator.key in it (default ~/.config/trireme/client).", 0, 0},
     {"timeout", 0, TRI_ARG_INT, &timeout_s, "SECONDS", "Give up after so long without an answer (default 5).", 1, 3600},
     {"watch", 'w', TRI_ARG_FLAG, &watch, NULL, "Show it anew each second, until Ctrl-C.", 0, 0},

@@ -8,7 +8,8 @@ static int64_t timeout_s = 5;
 static bool as_json, follow, detach, special, no_bos, no_prompt, verbose;
 static tri_sampling_args sampling = TRI_SAMPLING_ARGS_DEFAULTS;
 static const tri_arg args[] = {
-    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT (default: as coordinator.key says).", 0, 0},
+    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT (default: as coordinator.key says).",
+     0, 0},
     {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder, with coordinator.key in it (default ~/.config/trireme/client).", 0, 0},
     {"prompt", 'p', TRI_ARG_STRING, &prompt_option, "TEXT", "The text to go on from; - reads standard input.", 0, 0},
     {"follow", 'f', TRI_ARG_FLAG, &follow, NULL, "Show the text as it comes (this is what happens anyway).", 0, 0},

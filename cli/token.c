@@ -124,8 +124,8 @@ static void show_new(const char *text, const tri_grant *g) {
     return;
   }
   printf("%s\n", text);
-  fprintf(stderr, "for %u %s%s, until %s; there: trireme%s join '…'\n", g->uses, tri_keys_role_name(g->role), g->uses == 1 ? "" : "s", until,
-          g->role == TRI_ROLE_WORKER ? "-worker" : "");
+  fprintf(stderr, "for %u %s%s, until %s; there: trireme%s join '…'\n", g->uses, tri_keys_role_name(g->role), g->uses == 1 ? "" : "s",
+          until, g->role == TRI_ROLE_WORKER ? "-worker" : "");
 }
 
 static tri_status create(tri_error *err) {

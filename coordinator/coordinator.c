@@ -227,6 +227,7 @@ static tri_status start_listening(coordinator *c, tri_error *err) {
   TRI_INFO("listening on %s", c->endpoint);
   status = coordinator_enrol_start(c, err);
   if (status != TRI_OK) return status;
+  coordinator_beacon_start(c);
   if (c->config->ready_fd >= 0) dprintf(c->config->ready_fd, "%s\n", c->endpoint);
   tri_loop_set_tick(c->loop, COORDINATOR_TICK_MS, tick, c);
   return TRI_OK;
@@ -234,6 +235,7 @@ static tri_status start_listening(coordinator *c, tri_error *err) {
 
 static void close_all(coordinator *c) {
   coordinator_enrol_close(c);
+  coordinator_beacon_close(c);
   tri_loop_destroy(&c->loop);
   coordinator_parts_close(c);
   tri_link_close(&c->link);
@@ -250,6 +252,7 @@ tri_status tri_coordinator_run(const tri_coordinator_config *config, tri_error *
   coordinator *c = calloc(1, sizeof *c);
   if (!c) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
   c->config = config;
+  c->beacon_fd = -1;
   c->start_ms = tri_clock_ms();
   c->allowed_stamp = COORDINATOR_NEVER_READ;
   tri_status status = tri_keys_load(&c->key, config->key_dir, err);

@@ -11,6 +11,7 @@ typedef struct tri_coordinator_config {
   const char *model_path; /* its tokenizer and shape; weights are not read */
   const char *listen;     /* tcp://ADDRESS:PORT; port 0 picks one */
   const char *enrol;      /* where those with a token enrol, likewise; NULL: at the port after the other, on the same address; "none" */
+  bool announce;          /* answer questions by multicast for where this coordinator is */
   const char *key_dir;    /* secret.key, allowed.keys and tokens */
   const char *const *expect; /* names of workers, in the order of the stages; all must be there */
   size_t n_expect;

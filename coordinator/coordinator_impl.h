@@ -11,6 +11,7 @@
 #include "engine/stage.h"
 #include "proto/loop.h"
 #include "proto/server.h"
+#include "proto/throttle.h"
 
 /* Inside coordinator/ only: what the glue's files share. One thread. */
 
@@ -49,6 +50,8 @@ typedef struct coordinator {
   uint8_t (*cuts)[TRI_KEY_BYTES]; /* keys whose connections the next tick ends, after what they have been told */
   size_t n_cuts;
   coordinator_enrolment *enrolment;
+  int beacon_fd;              /* -1: none */
+  tri_throttle beacon_throttle;
   uint64_t refused_keys;      /* handshakes and messages of keys that are not on the list */
   uint32_t warned, unwarned;  /* lines about strangers in this second, and those left out */
   int64_t warned_ms;
@@ -140,6 +143,11 @@ void coordinator_enrol_tend(coordinator *c);
 bool coordinator_enrol_allow(coordinator *c, const char *address);
 uint64_t coordinator_enrol_refused(const coordinator *c);
 void coordinator_enrol_close(coordinator *c); /* before the net */
+
+/* --- beacon.c --- */
+/* Answer who asks where this coordinator is. Where there is no multicast it goes without. */
+void coordinator_beacon_start(coordinator *c);
+void coordinator_beacon_close(coordinator *c);
 
 /* --- report.c --- */
 /* The status as JSON, appended to *out. */

@@ -12,6 +12,7 @@
 
 static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *enrol, *key_option, *wire_name = "int8", *kv_name = "f16",
     *objective_name = "throughput";
+static bool no_announce;
 static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5;
 static tri_args_list expect;
 static bool all_workers;
@@ -20,6 +21,7 @@ static const tri_arg args[] = {
     {"listen", 0, TRI_ARG_STRING, &listen_on, "ENDPOINT", "Where workers and clients connect (default tcp://0.0.0.0:7117).", 0, 0},
     {"enrol", 0, TRI_ARG_STRING, &enrol, "ENDPOINT",
      "Where those with a token enrol while there is one (default: --listen's address, the port after it), or none.", 0, 0},
+    {"no-announce", 0, TRI_ARG_FLAG, &no_announce, NULL, "Do not answer who asks on this network where the coordinator is.", 0, 0},
     {"key", 'k', TRI_ARG_STRING, &key_option, "DIR",
      "Key folder, with allowed.keys and tokens in it (default ~/.config/trireme/coordinator, where a key is made if there is none).", 0, 0},
     {"min-workers", 'w', TRI_ARG_INT, &min_workers, "N", "Serve once that many workers are there (default 1).", 1, TRI_REGISTRY_MAX},
@@ -84,8 +86,9 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
   status = choose_key(key_dir, err);
   if (status != TRI_OK) return status;
   uint32_t expected = (uint32_t)expect.count;
-  *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .enrol = enrol, .key_dir = key_dir, .expect = expect.items,
-                                  .n_expect = expected, .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
+  *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .enrol = enrol, .announce = !no_announce,
+                                  .key_dir = key_dir, .expect = expect.items, .n_expect = expected,
+                                  .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
                                   .objective = objective, .all_workers = all_workers, .context = (uint32_t)context,
                                   .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire, .kv_type = kv_type,
                                   .lost_ms = lost_after * 1000, .retries = (uint32_t)retries, .ready_fd = (int)ready_fd};

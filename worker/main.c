@@ -5,6 +5,7 @@
 #include "base/args.h"
 #include "base/log.h"
 #include "engine/single.h"
+#include "proto/beacon.h"
 #include "proto/enrol.h"
 #include "worker/worker.h"
 
@@ -16,10 +17,11 @@ static const tri_arg args[] = {
     {"cache", 0, TRI_ARG_STRING, &cache_dir, "DIR", "Where parts of models are kept (default: parts in ~/.cache/trireme).", 0, 0},
     {"cache-limit", 0, TRI_ARG_SIZE, &cache_limit, "SIZE", "Keep at most so much there; what was used longest ago goes first (default 20G).",
      1 << 20, 1e18},
-    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT (default: as coordinator.key says).", 0, 0},
-    {"key", 'k', TRI_ARG_STRING, &key_option, "DIR", "Key folder, with coordinator.key in it (default ~/.config/trireme/worker).", 0, 0},
-    {"name", 0, TRI_ARG_STRING, &name, "NAME", "Name in the coordinator's status (default: the key's; when it joins with a new key, this host's).",
+    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "The coordinator, tcp://HOST:PORT (default: as coordinator.key says).",
      0, 0},
+    {"key", 'k', TRI_ARG_STRING, &key_option, "DIR", "Key folder, with coordinator.key in it (default ~/.config/trireme/worker).", 0, 0},
+    {"name", 0, TRI_ARG_STRING, &name, "NAME",
+     "Name in the coordinator's status (default: the key's; when it joins with a new key, this host's).", 0, 0},
     {"threads", 't', TRI_ARG_INT, &threads, "N", "Threads (default: the cores that this process may use).", 1, TRI_POOL_MAX_THREADS},
     {"memory", 0, TRI_ARG_SIZE, &memory, "SIZE",
      "Memory to use at most for its stage, without grammars of jobs (default: what is available now, less a tenth).", 1 << 20, 1e15},
@@ -35,7 +37,7 @@ static const tri_args_spec spec = {
     "trireme-worker",
     "Serve a share of a model's layers to a Trireme coordinator. With join and a token of `trireme token create`: make a key if there is "
     "none, have the coordinator let it in, and then serve.",
-    "[join TOKEN] [options]",
+    "[join TOKEN|-] [options]",
     "  trireme-worker join 'tri1:…'\n"
     "  trireme-worker --memory 2G\n"
     "  trireme-worker -m model.gguf --coordinator tcp://10.0.0.1:7117 --key ~/trireme/w1 --memory 2G\n", args, sizeof args / sizeof *args};
@@ -75,12 +77,18 @@ static tri_status join(const char *token, const char *dir, tri_error *err) {
 
 /* Where the coordinator is, if no option says it. */
 static tri_status find_coordinator(const char *dir, tri_error *err) {
+  enum { SEEK_MS = 5000 };
   static char kept[TRI_MAX_ENDPOINT];
+  uint8_t key[TRI_KEY_BYTES];
   if (coordinator) return TRI_OK;
   tri_status status = tri_keys_load_endpoint(kept, dir, err);
-  if (status == TRI_OK && !kept[0])
-    status = tri_status_fail(err, TRI_E_INVALID, "--coordinator ENDPOINT is needed, as %s/coordinator.key does not say where it is", dir);
   coordinator = kept;
+  if (status != TRI_OK || kept[0]) return status;
+  status = tri_keys_load_coordinator(key, dir, err);
+  if (status == TRI_OK && tri_beacon_find(key, SEEK_MS, kept, err) != TRI_OK)
+    status = tri_status_fail(err, TRI_E_INVALID,
+                             "--coordinator ENDPOINT is needed: %s/coordinator.key does not say where it is, and it does not answer on "
+                             "this network", dir);
   return status;
 }
 
@@ -97,9 +105,10 @@ int main(int argc, char **argv) {
   else if (status == TRI_OK) status = tri_keys_default_dir(key_dir, "worker", &err);
   if (status == TRI_OK && positionals) status = join(argv[2], key_dir, &err);
   if (status == TRI_OK && no_start) return 0;
+  bool seek = !coordinator;
   if (status == TRI_OK) status = find_coordinator(key_dir, &err);
   tri_worker_config config = {.model_path = model_path, .cache_dir = cache_dir, .cache_bytes = (uint64_t)cache_limit,
-                              .coordinator = coordinator, .key_dir = key_dir, .name = name, .listen = listen_on,
+                              .coordinator = coordinator, .seek = seek, .key_dir = key_dir, .name = name, .listen = listen_on,
                               .advertise = advertise, .threads = threads ? (int)threads : tri_single_cores(),
                               .memory_bytes = memory ? (uint64_t)memory : available_bytes(), .give_up_ms = give_up * 1000};
   if (status == TRI_OK) status = tri_worker_run(&config, &err);

@@ -113,7 +113,7 @@ tri_status worker_parts_model(worker *w, const uint8_t *bytes, size_t len, tri_e
   }
   w->source.manifest = m;
   const tri_fetch_config config = {.net = w->net, .loop = w->loop, .store = &w->source.store, .manifest = &w->source.manifest,
-                                   .coordinator = w->config->coordinator, .coordinator_key = w->coordinator_key, .need = send_need,
+                                   .coordinator = w->endpoint, .coordinator_key = w->coordinator_key, .need = send_need,
                                    .done = worker_fetched, .arg = w};
   return tri_fetch_create(&w->fetch, &config, err);
 }

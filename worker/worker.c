@@ -198,13 +198,14 @@ static void on_refuse(worker *w, const tri_msg_refuse *m) {
     return;
   }
   tri_status status = m->status == TRI_E_NOMEM || m->status == TRI_E_LIMIT ? (tri_status)m->status : TRI_E_DENIED;
-  finish(w, tri_status_fail(w->err, status, "the coordinator at %s refused this worker: %s", w->config->coordinator, m->text));
+  finish(w, tri_status_fail(w->err, status, "the coordinator at %s refused this worker: %s", w->endpoint, m->text));
 }
 
 static void on_welcome(worker *w, uint32_t heartbeat_ms) {
   if (w->state == GREETED) {
     w->state = IDLE;
-    TRI_INFO("joined the coordinator at %s", w->config->coordinator);
+    TRI_INFO("joined the coordinator at %s", w->endpoint);
+    worker_seek_done(w);
     worker_parts_tell(w);
   }
   w->welcomed_once = true;
@@ -254,7 +255,7 @@ static void follow_connection(worker *w, int64_t now_ms) {
     break;
   case TRI_LINK_CONNECTING:
     if (w->state != CALLING) {
-      TRI_WARN("lost the coordinator at %s; trying again", w->config->coordinator);
+      TRI_WARN("lost the coordinator at %s; trying again", w->endpoint);
       drop_epoch(w);
       w->state = CALLING;
       w->retry_ms = 0;
@@ -317,6 +318,7 @@ static void tick(void *arg) {
   worker *w = arg;
   int64_t now = tri_clock_ms();
   follow_connection(w, now);
+  worker_seek(w, now);
   check_patience(w, now);
   if (w->state == BINDING) try_bind(w, w->stage_bytes, now);
   worker_flow_watch(w, now);
@@ -368,13 +370,22 @@ static tri_status prepare_compute(worker *w, tri_error *err) {
   return tri_runner_create(&w->runner, &w->source, k, pool, w->config->memory_bytes, err);
 }
 
+tri_status worker_dial(worker *w, tri_error *err) {
+  tri_link *link;
+  tri_net_limit_payload(w->net, TRI_MAX_PROMPT); /* results: logits of at least one row of the largest vocabulary */
+  tri_status status = tri_link_dial(&link, w->net, TRI_LINK_CONTROL, w->endpoint, w->coordinator_key, err);
+  if (status != TRI_OK) return status;
+  if (w->control) tri_loop_remove_link(w->loop, w->control);
+  tri_link_close(&w->control);
+  w->control = link;
+  w->greeted = 0;
+  return tri_loop_add_link(w->loop, w->control, read_control, w, err);
+}
+
 static tri_status prepare_links(worker *w, tri_error *err) {
   tri_status status = worker_parts_listen(w, err);
   w->hello.parts_port = w->parts_port;
-  /* results: logits of at least one row of the largest vocabulary */
-  tri_net_limit_payload(w->net, TRI_MAX_PROMPT);
-  if (status == TRI_OK) status = tri_link_dial(&w->control, w->net, TRI_LINK_CONTROL, w->config->coordinator, w->coordinator_key, err);
-  if (status == TRI_OK) status = tri_loop_add_link(w->loop, w->control, read_control, w, err);
+  if (status == TRI_OK) status = worker_dial(w, err);
   if (status == TRI_OK) status = tri_loop_add_fd(w->loop, tri_runner_fd(w->runner), on_tasks_done, w, err);
   tri_loop_set_tick(w->loop, WORKER_TICK_MS, tick, w);
   return status;
@@ -386,6 +397,7 @@ static void close_all(worker *w) {
   tri_runner_destroy(&w->runner);
   tri_loop_destroy(&w->loop);
   tri_link_close(&w->control);
+  tri_beacon_close(&w->asker);
   tri_net_destroy(&w->net);
   tri_parts_close(&w->local_parts);
   tri_gguf_close(&w->local);
@@ -404,7 +416,8 @@ static void log_name(const worker *w) {
 static tri_status live(const tri_worker_config *config, bool *restart, tri_error *err) {
   worker *w = calloc(1, sizeof *w);
   if (!w) return tri_status_fail(err, TRI_E_NOMEM, "out of memory");
-  *w = (worker){.config = config, .err = err, .outcome = TRI_E_AGAIN, .beat_ms = 1000, .start_ms = tri_clock_ms()};
+  *w = (worker){.config = config, .err = err, .outcome = TRI_E_AGAIN, .beat_ms = 1000, .start_ms = tri_clock_ms(), .asker = {.fd = -1}};
+  snprintf(w->endpoint, sizeof w->endpoint, "%s", config->coordinator);
   tri_status status = tri_keys_load(&w->key, config->key_dir, err);
   if (status == TRI_OK) log_name(w);
   if (status == TRI_OK) status = tri_keys_load_coordinator(w->coordinator_key, config->key_dir, err);

@@ -16,6 +16,7 @@ typedef struct tri_worker_config {
   const char *cache_dir;   /* of parts; NULL: the user's */
   uint64_t cache_bytes;    /* most that is kept there */
   const char *coordinator; /* tcp://HOST:PORT */
+  bool seek;             /* when it does not answer, ask on this network where it is now */
   const char *key_dir;
   const char *name;      /* NULL: the key's name */
   const char *listen;    /* of the data link, tcp://ADDRESS:PORT; port 0 picks one */

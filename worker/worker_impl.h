@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_WORKER_WORKER_IMPL_H
 #define TRI_WORKER_WORKER_IMPL_H
+#include "proto/beacon.h"
 #include "proto/link.h"
 #include "proto/loop.h"
 #include "proto/server.h"
@@ -8,7 +9,7 @@
 #include "worker/runner.h"
 #include "worker/worker.h"
 
-/* Inside worker/ only: the state that the control side (worker.c) and the data side (flow.c) share. Everything here belongs to
+/* Inside worker/ only: the state that the control side (worker.c, seek.c) and the data side (flow.c) share. Everything here belongs to
  * the I/O thread. */
 
 enum {
@@ -43,6 +44,9 @@ typedef struct worker {
   tri_server *server;        /* over it */
   uint8_t admitted[WORKER_ADMITTED][TRI_KEY_BYTES];
   size_t n_admitted;
+  char endpoint[TRI_MAX_ENDPOINT]; /* the coordinator's: as configured, or where it was found */
+  tri_beacon_asker asker;    /* fd -1: not asking */
+  int64_t unreached_ms, next_ask_ms; /* since when it does not answer; 0: it does */
   worker_state state;
   uint32_t greeted;          /* the control connection that heard our Hello */
   bool welcomed_once, warned;
@@ -69,6 +73,8 @@ typedef struct worker {
 } worker;
 
 /* --- worker.c --- */
+/* Dial the coordinator at w->endpoint, in the place of a link that there was. */
+tri_status worker_dial(worker *w, tri_error *err);
 void worker_send(worker *w, void *payload, size_t len, bool owned); /* w->outgoing to the coordinator */
 /* Tell the coordinator that this epoch is over, and drop it. */
 void worker_fault(worker *w, tri_status status, const char *fmt, ...) TRI_PRINTF(3, 4);
@@ -90,6 +96,11 @@ void worker_parts_tell(worker *w);
 void worker_parts_get(worker *w, const tri_shard_lack *lack);
 /* worker.c: all is here, or can't come. */
 void worker_fetched(void *worker, tri_status status, const tri_error *err);
+/* --- seek.c --- */
+/* Look for a coordinator that does not answer where it was; dial where it answers. */
+void worker_seek(worker *w, int64_t now_ms);
+/* We are welcome: what was found is kept. */
+void worker_seek_done(worker *w);
 
 /* --- flow.c --- */
 tri_status worker_flow_bind(worker *w, uint16_t *port, tri_error *err); /* listen for the stage before */
