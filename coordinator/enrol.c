@@ -15,6 +15,8 @@ enum {
   EACH_BURST = 32, EACH_PER_S = 2, ALL_BURST = 128, ALL_PER_S = 32, /* tries; a handshake is one and a message is one */
   LATE_MS = 30000, /* after an enrolment the link stays, for one whose answer was lost */
   RETRY_MS = 5000, /* when the port is taken */
+  REOPEN_MS = 500, /* libzmq lets go of a port a little after the socket is closed */
+  GUESTS = 64, STAY_MS = 10000, /* after so many connections, and so long, all of them end: none may be held for ever */
 };
 
 struct coordinator_enrolment {
@@ -23,11 +25,24 @@ struct coordinator_enrolment {
   tri_grant_list grants;
   coordinator_stamp stamp;
   tri_throttle throttle;
-  int64_t late_until_ms, retry_at_ms;
+  int64_t late_until_ms, retry_at_ms, opened_ms;
+  uint32_t guests; /* let in since it was opened */
   uint64_t refused;
 };
 
 static int64_t wall_s(void) { return (int64_t)time(NULL); }
+
+/* --- tokens --- */
+
+static void follow_tokens(coordinator *c) {
+  coordinator_enrolment *e = c->enrolment;
+  tri_error err;
+  tri_grant_list list = {0};
+  if (!coordinator_file_changed(c, "tokens", &e->stamp)) return;
+  if (tri_token_load(&list, c->config->key_dir, wall_s(), &err) != TRI_OK) TRI_ERROR("no token is taken: %s", err.text);
+  tri_token_free_list(&e->grants);
+  e->grants = list;
+}
 
 /* --- messages --- */
 
@@ -63,6 +78,7 @@ static void on_enrol(coordinator *c, const tri_incoming *in, const tri_msg_enrol
   char id[TRI_TOKEN_ID_TEXT], why[TRI_MAX_TEXT];
   tri_error err = {0};
   tri_allowed who;
+  follow_tokens(c); /* it may have been made just now */
   const tri_grant *found = tri_token_find(&c->enrolment->grants, m->token);
   tri_token_id_text(m->token, id);
   tri_status status = tri_enrol_check(m, found, &c->key, in->key, &who, &err);
@@ -80,7 +96,8 @@ static void on_enrol(coordinator *c, const tri_incoming *in, const tri_msg_enrol
     return;
   }
   if (known) {
-    status = tri_status_fail(&err, TRI_E_INVALID, "this key is on the list already, as the %s %s; revoke it first, or use another key folder",
+    status = tri_status_fail(&err, TRI_E_INVALID,
+                             "this key is on the list already, as the %s %s; revoke it first, or use another key folder",
                              tri_keys_role_name(known->role), known->name);
   } else {
     status = admit(c, &grant, &who, &err);
@@ -118,7 +135,7 @@ static void read_enrolments(void *arg) {
 /* --- the link --- */
 
 bool coordinator_enrol_allow(coordinator *c, const char *address) {
-  if (tri_throttle_take(&c->enrolment->throttle, address, tri_clock_ms())) return true;
+  if (tri_throttle_take(&c->enrolment->throttle, address, tri_clock_ms())) return c->enrolment->guests++, true;
   c->enrolment->refused++;
   if (coordinator_may_warn(c)) TRI_WARN("refused an enrolment connection from %s: too many tries", address);
   return false;
@@ -137,6 +154,7 @@ static tri_status open_link(coordinator *c, uint16_t *port, tri_error *err) {
   if (status != TRI_OK) return status;
   status = tri_loop_add_link(c->loop, e->link, read_enrolments, c, err);
   if (status != TRI_OK) tri_link_close(&e->link);
+  e->guests = 0, e->opened_ms = tri_clock_ms();
   return status;
 }
 
@@ -180,16 +198,6 @@ tri_status coordinator_enrol_start(coordinator *c, tri_error *err) {
 
 uint64_t coordinator_enrol_refused(const coordinator *c) { return c->enrolment->refused; }
 
-static void follow_tokens(coordinator *c) {
-  coordinator_enrolment *e = c->enrolment;
-  tri_error err;
-  tri_grant_list list = {0};
-  if (!coordinator_file_changed(c, "tokens", &e->stamp)) return;
-  if (tri_token_load(&list, c->config->key_dir, wall_s(), &err) != TRI_OK) TRI_ERROR("no token is taken: %s", err.text);
-  tri_token_free_list(&e->grants);
-  e->grants = list;
-}
-
 void coordinator_enrol_tend(coordinator *c) {
   coordinator_enrolment *e = c->enrolment;
   int64_t now_ms = tri_clock_ms(), now_s = wall_s();
@@ -199,6 +207,10 @@ void coordinator_enrol_tend(coordinator *c) {
   follow_tokens(c);
   for (size_t i = 0; i < e->grants.count && !live; i++) live = tri_token_is_live(&e->grants.items[i], now_s);
   live |= now_ms < e->late_until_ms;
+  if (e->link && e->guests >= GUESTS && now_ms - e->opened_ms >= STAY_MS) { /* who has business here dials again */
+    close_link(c);
+    e->retry_at_ms = now_ms + REOPEN_MS;
+  }
   if (e->link && !live) {
     TRI_INFO("no token is left: enrolments are no longer taken");
     close_link(c);

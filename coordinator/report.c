@@ -80,9 +80,9 @@ tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out
   describe_state(c, state);
   json_t *jobs = json_pack("{s:i, s:i, s:I, s:I}", "running", (int)c->jobs.running, "queued", (int)c->jobs.queued, "done",
                            (json_int_t)c->jobs.ended_ok, "failed", (json_int_t)c->jobs.ended_failed);
-  json_t *doc = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "version", TRIREME_VERSION, "epoch",
-                          (int)c->pipeline.epoch, "state", state, "trouble", c->trouble, "wire", tri_wire_name(c->config->wire), "kv",
-                          tri_kv_name(c->config->kv_type), "uptime_s", (double)(now_ms - c->start_ms) / 1e3, "model",
+  json_t *doc = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "version", TRIREME_VERSION,
+                          "epoch", (int)c->pipeline.epoch, "state", state, "trouble", c->trouble, "wire", tri_wire_name(c->config->wire),
+                          "kv", tri_kv_name(c->config->kv_type), "uptime_s", (double)(now_ms - c->start_ms) / 1e3, "model",
                           report_model(c), "workers", report_workers(c), "jobs", jobs, "prefill_tokens_per_s",
                           number(c->jobs.prefill_per_s, 1e-2), "decode_tokens_per_s", number(c->jobs.decode_per_s, 1e-2), "dropped",
                           (json_int_t)c->dropped, "refused_keys", (json_int_t)c->refused_keys, "refused_tokens",

@@ -30,7 +30,7 @@ void tri_enrol_answer(tri_msg *m, const tri_grant *grant, const tri_keypair *sel
 /* --- the whole of the joiner's side --- */
 
 typedef struct tri_join_options {
-  const char *token; /* its text */
+  const char *token; /* its text, or "-" to read it from standard input */
   const char *dir;   /* key folder; a key is made there if it has none */
   const char *name;  /* that is wanted, for a new key too; NULL: the key's, for a new one this host's */
   tri_role role;     /* TRI_ROLE_WORKER or TRI_ROLE_CLIENT */

@@ -140,9 +140,20 @@ static tri_status try_hosts(joiner *j) {
   return status;
 }
 
+/* "-": from standard input, as arguments can be seen by others. */
+static tri_status read_token(joiner *j) {
+  char line[TRI_TOKEN_TEXT + 2] = "";
+  if (strcmp(j->options->token, "-") != 0) return tri_token_parse(&j->token, j->options->token, j->err);
+  if (!fgets(line, sizeof line, stdin)) return tri_status_fail(j->err, TRI_E_INVALID, "no token came over standard input");
+  line[strcspn(line, "\r\n")] = 0;
+  tri_status status = tri_token_parse(&j->token, line, j->err);
+  sodium_memzero(line, sizeof line);
+  return status;
+}
+
 tri_status tri_enrol_join(const tri_join_options *o, tri_joined *out, tri_error *err) {
   joiner j = {.options = o, .err = err};
-  tri_status status = tri_token_parse(&j.token, o->token, err);
+  tri_status status = read_token(&j);
   if (status == TRI_OK) status = check_trust(&j);
   if (status == TRI_OK) status = take_key(&j);
   if (status == TRI_OK) status = try_hosts(&j);

@@ -98,7 +98,8 @@ tri_status tri_keys_load(tri_keypair *out, const char *dir, tri_error *err) {
   tri_keypair pair = {0};
   tri_status status = tri_keyfile_path(path, dir, "secret.key", err);
   if (status == TRI_OK) status = tri_keyfile_check_secret(path, err);
-  if (status == TRI_E_NOT_FOUND) tri_status_fail(err, status, "%s: there is no key; make one with `trireme keygen`, or join with a token", path);
+  if (status == TRI_E_NOT_FOUND)
+    tri_status_fail(err, status, "%s: there is no key; make one with `trireme keygen`, or join with a token", path);
   if (status == TRI_OK) status = read_text(text, path, err);
   if (status == TRI_OK && parse_secret(&pair, text) != TRI_OK)
     status = tri_status_fail(err, TRI_E_FORMAT, "%s: not a secret key file, or its two keys do not belong together", path);
@@ -126,8 +127,9 @@ static tri_status load_trusted(uint8_t key[TRI_KEY_BYTES], char endpoint[TRI_MAX
   tri_status status = tri_keyfile_path(path, dir, "coordinator.key", err);
   if (status == TRI_OK) status = read_text(text, path, err);
   if (status == TRI_E_NOT_FOUND)
-    return tri_status_fail(err, status, "%s: it is not known which coordinator to trust; join with a token, or `trireme keys -k %s --trust FILE`",
-                           path, dir);
+    return tri_status_fail(err, status,
+                           "%s: it is not known which coordinator to trust; join with a token, or `trireme keys -k %s --trust FILE`", path,
+                           dir);
   if (status != TRI_OK) return status;
   char *rest = text, *word = strsep(&rest, " "), *place = rest ? rest : "";
   if (tri_keys_parse(word, key) != TRI_OK || strlen(place) >= TRI_MAX_ENDPOINT || place[strcspn(place, " \t\r\n")] ||

@@ -78,12 +78,15 @@ static bool is_endpoint(const char *text, bool listening) {
 static tri_status set_common(tri_link *link, tri_error *err) {
   static const int queues[] = {[TRI_LINK_CONTROL] = CONTROL_QUEUE, [TRI_LINK_DATA] = DATA_QUEUE, [TRI_LINK_ENROL] = ENROL_QUEUE};
   int queue = queues[link->kind];
+  /* libzmq (4.3.4) aborts if it is to ping a peer that has gone while its messages wait to be read. Where strangers can have messages
+   * waiting it must not ping. */
+  bool pings = link->kind != TRI_LINK_ENROL;
   const tri_net_option options[] = {
       {ZMQ_LINGER, LINGER_MS},
       {ZMQ_SNDHWM, queue},
       {ZMQ_RCVHWM, queue},
       {ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
-      {ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS},
+      {ZMQ_HEARTBEAT_IVL, pings ? HEARTBEAT_MS : 0},
       {ZMQ_HEARTBEAT_TIMEOUT, DEAD_MS},
       {ZMQ_HEARTBEAT_TTL, DEAD_MS},
       {ZMQ_CONNECT_TIMEOUT, HANDSHAKE_MS},

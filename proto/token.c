@@ -224,7 +224,8 @@ tri_status tri_token_add(const tri_grant *g, const char *dir, int64_t now_s, tri
     return tri_status_fail(err, TRI_E_INVALID, "a token needs a role, 1 to %d uses and a name of printable characters, or none",
                            TRI_TOKEN_MAX_USES);
   tri_status status = open_grants(&list, &lock, dir, now_s, err);
-  if (status == TRI_OK && list.count >= MAX_TOKENS) status = tri_status_fail(err, TRI_E_LIMIT, "%s: there are %d tokens already", dir, MAX_TOKENS);
+  if (status == TRI_OK && list.count >= MAX_TOKENS)
+    status = tri_status_fail(err, TRI_E_LIMIT, "%s: there are %d tokens already", dir, MAX_TOKENS);
   if (status == TRI_OK) status = write_grants(&list, g, dir, err);
   close_grants(&list, lock);
   return status;

@@ -141,7 +141,7 @@ static void on_model(worker *w, const tri_incoming *in) {
     w->restart = true;
     finish(w, TRI_OK);
   } else {
-    finish(w, tri_status_fail(w->err, status, "the coordinator at %s: %s", w->config->coordinator, err.text));
+    finish(w, tri_status_fail(w->err, status, "the coordinator at %s: %s", w->endpoint, err.text));
   }
 }
 
