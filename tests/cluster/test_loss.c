@@ -37,7 +37,7 @@ static void check_here(const struct kind *k) {
   tri_sample s, top[TRI_SAMPLER_TOP];
   assert_ok(tri_sampler_create(&sampler, vocab, single.kernels, &err), err);
   tri_draw_begin(&draw, &k->request.sampling, (uint32_t)ids.len, (const char *)k->payload.data, k->request.grammar_bytes, &lexicon,
-                 tri_model_tokenizer(single.model), vocab);
+                 tri_model_tokenizer(single.model), vocab, 1);
   for (size_t i = 0; i < ids.len; i++) assert_int_equal(tri_ids_push(&all, ids.data[i]), TRI_OK);
   assert_ok(tri_single_feed(&single, 0, 0, all.data, all.len, row, &err), err);
   for (size_t i = 0; i < k->want.ids.len; i++) {
