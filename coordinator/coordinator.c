@@ -35,6 +35,8 @@ bool coordinator_file_changed(const coordinator *c, const char *file, coordinato
 }
 
 static void cut_later(coordinator *c, const uint8_t key[TRI_KEY_BYTES]) {
+  for (size_t i = 0; i < c->n_cuts; i++) /* it may go on sending meanwhile */
+    if (memcmp(c->cuts[i], key, TRI_KEY_BYTES) == 0) return;
   uint8_t(*cuts)[TRI_KEY_BYTES] = realloc(c->cuts, (c->n_cuts + 1) * sizeof *cuts);
   if (!cuts) { /* then without the words to it */
     tri_link_cut(c->link, key);
