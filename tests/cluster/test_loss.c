@@ -190,7 +190,7 @@ static void those_that_are_left_take_over(void **state) {
   go_on(&w, GREEDY, 60);
   signal_worker(c, 0, SIGKILL);
   finish(&w);
-  lab_await_status(client, "\"epoch\": 3");
+  lab_await_status(client, "\"serving\""); /* over the one that is left */
   tri_client_close(&client);
   tri_cluster_stop(&c);
 }
