@@ -151,6 +151,7 @@ static tri_status spawn_coordinator(tri_cluster *c, tri_error *err) {
   begin(&cmd, c, "trireme-coordinator", "coordinator");
   add(&cmd, "--model", c->options.model_path);
   add(&cmd, "--listen", "tcp://127.0.0.1:0");
+  add(&cmd, "--no-announce", NULL);
   add(&cmd, "--wire", tri_wire_name(c->options.wire));
   add(&cmd, "--kv", tri_kv_name(c->options.kv_type));
   add_int(&cmd, "--min-workers", c->options.least ? c->options.least : c->options.workers);

@@ -54,7 +54,7 @@ static void the_bytes_are_as_defined(void **state) {
   assert_int_equal(tri_beacon_decode(&back, bytes, sizeof bytes), TRI_E_FORMAT);
 }
 
-/* Ask, and answer what comes; the endpoint, or "" when nothing does. */
+/* Ask, and answer what comes; the endpoint, or "" when nothing does. Others' coordinators may hear the question, too. */
 static void ask(tri_beacon_asker *a, char endpoint[TRI_MAX_ENDPOINT], int64_t wait_ms) {
   tri_beacon b;
   endpoint[0] = 0;
@@ -63,10 +63,8 @@ static void ask(tri_beacon_asker *a, char endpoint[TRI_MAX_ENDPOINT], int64_t wa
     struct pollfd p[] = {{.fd = a->fd, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
     poll(p, 2, 50);
     tri_beacon_answer(listener, coordinator.public_key, PORT, &throttle, 0);
-    if (tri_beacon_next(a, &b, endpoint) == TRI_OK) {
-      assert_int_equal(b.port, PORT);
-      return;
-    }
+    if (tri_beacon_next(a, &b, endpoint) == TRI_OK && b.port == PORT) return;
+    endpoint[0] = 0;
   }
 }
 
