@@ -61,20 +61,27 @@ void coordinator_client_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES]
   }
 }
 
-void coordinator_announce(coordinator *c) {
+/* Its turn has come: tell its client so with an empty Tokens. One that has gone while it waited is noticed by that, before a prompt
+ * is computed for nobody. False: it is, and its jobs have ended. */
+static bool announce(coordinator *c, tri_job *job) {
+  if (job->detach || job->announced) return true;
+  job->announced = true;
+  c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = {.job = job->id}};
+  send_to_client(c, job, NULL, 0); /* a queue that is full has time until the first token */
+  if (job->sends) return true;
+  end_jobs_of(c, job->client);
+  return false;
+}
+
+void coordinator_admit(coordinator *c) {
   tri_job *job;
-  while (tri_scheduler_has_room(&c->scheduler) && (job = tri_jobs_next(&c->jobs)) && !job->detach && !job->announced) {
-    job->announced = true;
-    c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = {.job = job->id}};
-    send_to_client(c, job, NULL, 0); /* a queue that is full has time until the first token */
-    if (!job->sends) end_jobs_of(c, job->client);
-  }
+  while (tri_scheduler_has_room(&c->scheduler) && (job = tri_jobs_next(&c->jobs)))
+    if (announce(c, job)) tri_scheduler_admit(&c->scheduler, tri_clock_us());
 }
 
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {
   tri_scheduler_output *o = &c->output;
   tri_status status = TRI_OK;
-  if (!o->job) return;
   if (o->tells) {
     c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = o->tokens};
     status = o->forwards ? send_to_client(c, o->job, payload, len) : send_to_client(c, o->job, c->text.data, c->text.len);

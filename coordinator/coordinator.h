@@ -19,6 +19,7 @@ typedef struct tri_coordinator_config {
   tri_plan_objective objective;
   bool all_workers;       /* each gets a layer where that is possible, in the order of their names */
   uint32_t context, slots, max_rows;
+  int64_t itl_target_ms;  /* between two tokens of a stream while prompts are computed; 0: twice what it is without them */
   uint32_t retries;       /* a job whose pipeline fails more often, without its getting on in between, fails too */
   int64_t lost_ms;        /* a worker that gives no sign of life for longer is lost */
   tri_wire wire;

@@ -22,6 +22,7 @@ enum {
   COORDINATOR_RETRY_MS = 1000, /* after a plan that failed; doubles up to */
   COORDINATOR_RETRY_MAX_MS = 30000,
   COORDINATOR_FAIR = 256,
+  COORDINATOR_HOP_US = 300,    /* from one process to the next, beside computing */
   COORDINATOR_WARNINGS = 20,   /* lines a second about strangers */
   COORDINATOR_PATIENCE_MS = 60000, /* with a client that does not take in its job's end */
 };
@@ -79,6 +80,7 @@ typedef struct coordinator {
   uint64_t dropped;           /* messages of another epoch */
   /* scratch: they are large */
   tri_plan plan;
+  tri_pace pace;
   tri_msg incoming, outgoing;
   tri_scheduler_action action;
   tri_scheduler_output output;
@@ -121,10 +123,9 @@ void coordinator_pump(coordinator *c);
 
 /* --- clients.c --- */
 void coordinator_client_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
-/* Before the next job gets its slot: tell its client so with an empty Tokens. A client that has gone while it waited is noticed
- * by that, before a prompt is computed for nobody. */
-void coordinator_announce(coordinator *c);
-/* The scheduler's output for a result whose payload is here. */
+/* Give free slots to the jobs that are next. */
+void coordinator_admit(coordinator *c);
+/* The scheduler's output, for one job of a result whose payload is here. */
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len);
 /* Tell those whose job has ended, again where a queue was full. */
 void coordinator_tend_clients(coordinator *c);

@@ -131,6 +131,9 @@ static tri_status open_stream(const tri_jobs *j, const tri_msg_submit *m, tri_jo
 }
 
 static void append(tri_jobs *j, tri_job *job) {
+  tri_job **bucket = &j->bucket[job->id % TRI_JOBS_BUCKETS];
+  job->same_bucket = *bucket, *bucket = job;
+  job->before = j->last;
   if (j->last) j->last->next = job;
   else j->first = job;
   j->last = job;
@@ -170,9 +173,9 @@ tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incom
 /* --- life --- */
 
 tri_job *tri_jobs_find(const tri_jobs *j, uint64_t id) {
-  for (tri_job *job = j->first; job; job = job->next)
-    if (job->id == id) return job;
-  return NULL;
+  tri_job *job = j->bucket[id % TRI_JOBS_BUCKETS];
+  while (job && job->id != id) job = job->same_bucket;
+  return job;
 }
 
 static tri_job *first_in(const tri_jobs *j, tri_job_state state) {
@@ -263,11 +266,13 @@ void tri_jobs_done(tri_job *job, tri_msg_done *out) {
 }
 
 void tri_jobs_remove(tri_jobs *j, tri_job **job) {
-  tri_job *before = NULL;
-  for (tri_job *at = j->first; at != *job; at = at->next) before = at;
-  if (before) before->next = (*job)->next;
-  else j->first = (*job)->next;
-  if (j->last == *job) j->last = before;
+  tri_job *before = (*job)->before, *next = (*job)->next, **link = &j->bucket[(*job)->id % TRI_JOBS_BUCKETS];
+  while (*link != *job) link = &(*link)->same_bucket;
+  *link = (*job)->same_bucket;
+  if (before) before->next = next;
+  else j->first = next;
+  if (next) next->before = before;
+  else j->last = before;
   j->held--;
   j->held_tokens -= (*job)->prompt;
   j->held_grammar_bytes -= (*job)->grammar.len;

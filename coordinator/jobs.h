@@ -16,6 +16,7 @@
 
 enum {
   TRI_JOBS_MAX = 1024,                /* held */
+  TRI_JOBS_BUCKETS = 1024,
   TRI_JOBS_MAX_TOKENS = 16 << 20,     /* prompt tokens of all of them together: 64 MiB */
   TRI_JOBS_LOGITS_BYTES = 256 << 20,  /* that one LOGITS job may ask for */
   TRI_JOBS_GRAMMAR_BYTES = 64 << 20,  /* of all grammars together */
@@ -25,7 +26,8 @@ enum {
 typedef enum tri_job_state { TRI_JOB_QUEUED, TRI_JOB_RUNNING, TRI_JOB_ENDED } tri_job_state;
 
 typedef struct tri_job {
-  struct tri_job *next; /* in the order of acceptance */
+  struct tri_job *next, *before; /* in the order of acceptance */
+  struct tri_job *same_bucket;
   uint64_t id;
   tri_job_state state;
   /* who asked */
@@ -58,6 +60,7 @@ typedef struct tri_job {
 
 typedef struct tri_jobs {
   tri_job *first, *last;
+  tri_job *bucket[TRI_JOBS_BUCKETS]; /* by id */
   uint32_t held; /* jobs in the list: queued, running, and those ended whose client has not taken it in yet */
   uint32_t queued, running;
   uint64_t held_tokens, held_grammar_bytes, next_id;

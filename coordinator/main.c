@@ -13,7 +13,7 @@
 static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *enrol, *key_option, *wire_name = "int8", *kv_name = "f16",
     *objective_name = "throughput";
 static bool no_announce;
-static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5;
+static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5, itl_target_ms;
 static tri_args_list expect;
 static bool all_workers;
 static const tri_arg args[] = {
@@ -32,6 +32,8 @@ static const tri_arg args[] = {
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context: prompt and answer together, in tokens (default: the model's).", 1, TRI_MAX_CONTEXT},
     {"slots", 0, TRI_ARG_INT, &slots, "N", "Sequences in the pipeline at once (default 1).", 1, TRI_SCHEDULER_SLOTS},
     {"max-rows", 0, TRI_ARG_INT, &max_rows, "N", "Most rows in a step (default 256).", 1, TRI_MAX_ROWS},
+    {"itl-target-ms", 0, TRI_ARG_INT, &itl_target_ms, "MS",
+     "Between two tokens of a stream while prompts are computed beside it (default: twice what it is without them).", 1, 60000},
     {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default int8).", 0, 0},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"lost-after", 0, TRI_ARG_INT, &lost_after, "SECONDS",
@@ -90,7 +92,7 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
                                   .key_dir = key_dir, .expect = expect.items, .n_expect = expected,
                                   .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
                                   .objective = objective, .all_workers = all_workers, .context = (uint32_t)context,
-                                  .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .wire = wire, .kv_type = kv_type,
+                                  .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .itl_target_ms = itl_target_ms, .wire = wire, .kv_type = kv_type,
                                   .lost_ms = lost_after * 1000, .retries = (uint32_t)retries, .ready_fd = (int)ready_fd};
   return TRI_OK;
 }

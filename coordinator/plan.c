@@ -11,12 +11,13 @@ static const uint64_t LONGEST_NS = 10000000000000, LARGEST_ROW = 1 << 24;
 
 static uint64_t bounded(uint64_t ns) { return ns < LONGEST_NS ? ns : LONGEST_NS; }
 
-/* A step of 1 row takes `one`, of TRI_PLAN_MANY rows TRI_PLAN_MANY * many, between them it is linear. */
+/* A step of 1 row takes `one`, of TRI_PLAN_MANY rows TRI_PLAN_MANY * many; between them it is linear, beyond proportional. */
 static uint64_t step_ns(uint64_t one, uint64_t many, uint32_t rows) {
   one = bounded(one), many = bounded(many);
   if (many == 0) return rows * one;
   uint64_t whole = many * TRI_PLAN_MANY;
-  return whole <= one ? one : one + (rows - 1) * (whole - one) / (TRI_PLAN_MANY - 1);
+  if (whole < one) whole = one;
+  return rows > TRI_PLAN_MANY ? whole * rows / TRI_PLAN_MANY : one + (rows - 1) * (whole - one) / (TRI_PLAN_MANY - 1);
 }
 
 uint64_t tri_plan_stage_ns(const tri_plan_worker *w, uint32_t layers, bool head, uint32_t rows) {

@@ -4,111 +4,191 @@
 #include <string.h>
 #include "engine/sampler.h"
 
-void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, uint32_t slots, uint32_t max_rows, uint32_t vocab) {
-  *s = (tri_scheduler){.jobs = jobs, .slots = slots, .max_rows = max_rows, .vocab = vocab, .next_step = 1};
+void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, uint32_t slots, uint32_t vocab) {
+  *s = (tri_scheduler){.jobs = jobs, .slots = slots, .vocab = vocab, .next_step = 1};
 }
 
 void tri_scheduler_stop(tri_scheduler *s) {
-  s->serving = s->paused = false;
-  s->oldest = s->n_flights = s->turn = 0;
+  s->serving = s->paused = s->logits_due = false;
+  s->oldest = s->n_flights = s->n_opens = s->turn = 0;
+  s->landed.n_runs = s->told_runs = 0;
   memset(s->slot_job, 0, sizeof s->slot_job);
 }
 
-void tri_scheduler_start(tri_scheduler *s, uint32_t epoch, uint32_t stages) {
+void tri_scheduler_start(tri_scheduler *s, uint32_t epoch, const tri_pace *pace) {
   tri_scheduler_stop(s);
   s->serving = true;
   s->epoch = epoch;
-  s->stages = stages;
+  s->pace = *pace;
 }
 
 void tri_scheduler_pause(tri_scheduler *s) { s->paused = true; }
 
-/* --- what to send --- */
+/* --- slots --- */
 
 static uint32_t unsent(const tri_job *job) { return (uint32_t)job->tokens.len - job->sent; }
 
-/* Rows of the next step. Chunks small enough to keep every stage busy with one prompt, but whole panels, so that the kernels lose
- * nothing. */
-static uint32_t chunk_rows(const tri_scheduler *s, const tri_job *job) {
-  uint32_t left = job->sent < job->told ? job->told - job->sent : unsent(job), rows = s->max_rows;
-  if (s->stages > 1) {
-    uint32_t share = ((uint32_t)job->tokens.len + 2 * s->stages - 1) / (2 * s->stages);
-    share = (uint32_t)tri_round_up(share, TRI_PANEL_ROWS);
-    if (share < rows) rows = share;
-  }
-  if (job->want == TRI_WANT_LOGITS) {
-    uint32_t most = TRI_SCHEDULER_LOGITS_BYTES / (s->vocab * (uint32_t)sizeof(float));
-    if (most < 1) most = 1;
-    if (most < rows) rows = most;
-  }
-  return left < rows ? left : rows;
-}
-
-static tri_flight *push_flight(tri_scheduler *s, const tri_job *job) {
-  tri_flight *f = &s->flights[(s->oldest + s->n_flights++) % (TRI_MAX_STAGES + 1)];
-  *f = (tri_flight){.step = s->next_step++, .job = job->id, .top = (uint32_t)tri_sampler_top_count(&job->sampling, s->vocab)};
-  return f;
-}
-
-static void fill_run(const tri_flight *f, uint32_t epoch, uint32_t slot, const int32_t *tokens, int32_t next, tri_msg_step *out) {
-  out->epoch = epoch, out->id = f->step, out->n_runs = 1, out->n_rows = f->rows;
-  out->runs[0] = (tri_run){.slot = slot, .pos = f->pos, .row = 0, .count = f->rows, .want = f->want, .next = next};
-  memcpy(out->tokens, tokens, f->rows * sizeof *tokens);
-}
-
-static void send_rows(tri_scheduler *s, uint32_t slot, tri_job *job, tri_scheduler_action *out) {
-  tri_flight *f = push_flight(s, job);
-  f->pos = job->sent;
-  f->rows = chunk_rows(s, job);
-  bool final = f->rows == unsent(job), wanted = job->want == TRI_WANT_SAMPLE ? final : f->pos >= job->told;
-  f->want = wanted ? job->want : TRI_WANT_NONE;
-  int32_t next = f->want == TRI_WANT_SCORE && !final ? job->tokens.data[f->pos + f->rows] : -1;
-  f->scored = f->want == TRI_WANT_SCORE ? f->rows - final : 0;
-  fill_run(f, s->epoch, slot, job->tokens.data + f->pos, next, &out->step);
-  job->sent += f->rows;
-  out->opens = f->pos == 0;
-  if (!out->opens) return;
-  tri_sampler_params defaults = TRI_SAMPLER_DEFAULTS;
-  out->grammar = &job->grammar;
-  out->open = (tri_msg_open){.epoch = s->epoch, .slot = slot, .prompt = job->prompt,
-                             .sampling = job->want == TRI_WANT_SAMPLE ? job->sampling : defaults};
-}
-
-/* The job that still has steps to send from this slot; NULL: the slot is free. */
+/* The job that still has rows to send from this slot; NULL: the slot is free. */
 static tri_job *holder(const tri_scheduler *s, uint32_t slot) {
   tri_job *job = s->slot_job[slot] ? tri_jobs_find(s->jobs, s->slot_job[slot]) : NULL;
   bool over = !job || job->state == TRI_JOB_ENDED || (job->want != TRI_WANT_SAMPLE && !unsent(job));
   return over ? NULL : job;
 }
 
-/* The holder, or the next job in the queue. */
-static tri_job *job_of(tri_scheduler *s, uint32_t slot, int64_t now_us) {
-  tri_job *job = holder(s, slot);
-  if (!job) job = tri_jobs_take(s->jobs, now_us);
-  s->slot_job[slot] = job ? job->id : 0;
+static bool free_slot(const tri_scheduler *s, uint32_t *slot) {
+  for (*slot = 0; *slot < s->slots; ++*slot)
+    if (!holder(s, *slot)) return true;
+  return false;
+}
+
+bool tri_scheduler_has_room(const tri_scheduler *s) {
+  uint32_t slot;
+  return s->serving && !s->paused && free_slot(s, &slot);
+}
+
+tri_job *tri_scheduler_admit(tri_scheduler *s, int64_t now_us) {
+  uint32_t slot;
+  if (!s->serving || s->paused || !free_slot(s, &slot)) return NULL;
+  tri_job *job = tri_jobs_take(s->jobs, now_us);
+  if (job) s->slot_job[slot] = job->id;
   return job;
 }
 
-static bool takes_steps(const tri_scheduler *s) { return s->serving && !s->paused && s->n_flights <= s->stages; }
+/* --- what to send --- */
 
-bool tri_scheduler_has_room(const tri_scheduler *s) {
-  if (!takes_steps(s)) return false;
-  for (uint32_t slot = 0; slot < s->slots; slot++)
-    if (!holder(s, slot)) return true;
+/* Everything is sent but the token that was drawn last, or is still to be. */
+static bool generates(const tri_job *job) { return job->want == TRI_WANT_SAMPLE && job->sent && unsent(job) <= 1; }
+static bool is_ready(const tri_job *job) { return generates(job) && unsent(job) == 1 && job->done == job->sent; }
+
+/* What there is to choose from. */
+typedef struct offer {
+  tri_job *job[TRI_SCHEDULER_SLOTS]; /* by slot */
+  uint32_t streams, ready, waiting;  /* jobs that generate; of them those with a row to send; rows of prompts */
+} offer;
+
+static void look(const tri_scheduler *s, offer *out) {
+  out->streams = out->ready = out->waiting = 0;
+  for (uint32_t slot = 0; slot < s->slots; slot++) {
+    tri_job *job = out->job[slot] = holder(s, slot);
+    if (!job) continue;
+    if (generates(job)) out->streams++, out->ready += is_ready(job);
+    else out->waiting += unsent(job);
+  }
+}
+
+/* A step that is being put together. */
+typedef struct draft {
+  tri_scheduler *s;
+  tri_scheduler_action *out;
+  tri_flight *flight;
+} draft;
+
+static void add_run(const draft *d, uint32_t slot, tri_job *job, uint32_t rows) {
+  tri_msg_step *step = &d->out->step;
+  tri_flight_run *f = &d->flight->runs[d->flight->n_runs++];
+  *f = (tri_flight_run){.job = job->id, .pos = job->sent, .rows = rows, .top = (uint32_t)tri_sampler_top_count(&job->sampling, d->s->vocab)};
+  bool final = rows == unsent(job), wanted = job->want == TRI_WANT_SAMPLE ? final : f->pos >= job->told;
+  f->want = wanted ? job->want : TRI_WANT_NONE;
+  f->scored = f->want == TRI_WANT_SCORE ? rows - final : 0;
+  int32_t next = f->want == TRI_WANT_SCORE && !final ? job->tokens.data[f->pos + rows] : -1;
+  step->runs[step->n_runs++] = (tri_run){.slot = slot, .pos = f->pos, .row = step->n_rows, .count = rows, .want = f->want, .next = next};
+  memcpy(step->tokens + step->n_rows, job->tokens.data + f->pos, rows * sizeof *step->tokens);
+  step->n_rows += rows, d->flight->n_rows += rows;
+  job->sent += rows;
+  if (f->pos > 0) return;
+  d->out->open_slot[d->out->n_opens] = slot, d->out->open_job[d->out->n_opens++] = job;
+  d->flight->opens++, d->s->n_opens++;
+}
+
+/* Rows of streams, those first whose turn it is. */
+static void add_streams(const draft *d, const offer *o, uint32_t most) {
+  tri_scheduler *s = d->s;
+  uint32_t first = s->turn;
+  for (uint32_t i = 0; i < s->slots && most; i++) {
+    uint32_t slot = (first + i) % s->slots;
+    if (!o->job[slot] || !is_ready(o->job[slot])) continue;
+    add_run(d, slot, o->job[slot], 1);
+    s->turn = (slot + 1) % s->slots;
+    most--;
+  }
+}
+
+/* The slot of the oldest job after that one with rows of its prompt to send; false: none. */
+static bool next_prompt(const tri_scheduler *s, const offer *o, uint64_t after, uint32_t *slot) {
+  bool found = false;
+  for (uint32_t i = 0; i < s->slots; i++) {
+    const tri_job *job = o->job[i];
+    if (!job || job->id <= after || generates(job) || !unsent(job)) continue;
+    if (job->sent == 0 && s->n_opens == TRI_MAX_OPENS) continue;
+    if (!found || job->id < o->job[*slot]->id) *slot = i, found = true;
+  }
+  return found;
+}
+
+/* Rows of this prompt that may go in one run: not beyond what an earlier pipeline told already, and logits in pieces. */
+static uint32_t run_rows(const tri_scheduler *s, const tri_job *job, uint32_t most) {
+  uint32_t rows = job->sent < job->told ? job->told - job->sent : unsent(job);
+  if (job->want == TRI_WANT_LOGITS) {
+    uint32_t limit = TRI_SCHEDULER_LOGITS_BYTES / (s->vocab * (uint32_t)sizeof(float));
+    if (rows > limit) rows = limit ? limit : 1;
+  }
+  return rows < most ? rows : most;
+}
+
+/* The rows of a LOGITS job go alone: their payload is one job's. */
+static bool add_logits(const draft *d, const offer *o, uint32_t most) {
+  uint64_t after = 0;
+  for (uint32_t slot; next_prompt(d->s, o, after, &slot); after = o->job[slot]->id)
+    if (o->job[slot]->want == TRI_WANT_LOGITS) return add_run(d, slot, o->job[slot], run_rows(d->s, o->job[slot], most)), true;
   return false;
 }
 
-bool tri_scheduler_next(tri_scheduler *s, int64_t now_us, tri_scheduler_action *out) {
-  if (!takes_steps(s)) return false;
-  for (uint32_t i = 0; i < s->slots; i++) {
-    uint32_t slot = (s->turn + i) % s->slots;
-    tri_job *job = job_of(s, slot, now_us);
-    if (!job || !unsent(job)) continue;
-    send_rows(s, slot, job, out);
-    s->turn = (slot + 1) % s->slots;
-    return true;
+/* Chunks of prompts, the oldest job's first; true: the turn of a LOGITS job has come. */
+static bool add_prompts(const draft *d, const offer *o, uint32_t most) {
+  uint64_t after = 0;
+  for (uint32_t slot; most && d->flight->n_runs < TRI_MAX_RUNS && next_prompt(d->s, o, after, &slot); after = o->job[slot]->id) {
+    if (o->job[slot]->want == TRI_WANT_LOGITS) return true;
+    uint32_t rows = run_rows(d->s, o->job[slot], most);
+    add_run(d, slot, o->job[slot], rows);
+    most -= rows;
   }
   return false;
+}
+
+static void begin_step(tri_scheduler *s, tri_flight *f, tri_scheduler_action *out) {
+  f->step = s->next_step;
+  f->n_runs = f->n_rows = f->opens = 0;
+  out->step.epoch = s->epoch, out->step.id = f->step;
+  out->step.n_runs = out->step.n_rows = out->n_opens = 0;
+}
+
+bool tri_scheduler_next(tri_scheduler *s, tri_scheduler_action *out) {
+  offer o;
+  if (!s->serving || s->paused || s->n_flights == TRI_MAX_FLIGHTS) return false;
+  look(s, &o);
+  if (!o.ready && !o.waiting) return false;
+  tri_pace_choice c = tri_pace_choose(&s->pace, o.streams, o.waiting);
+  if (s->n_flights >= c.depth) return false;
+  draft d = {s, out, &s->flights[(s->oldest + s->n_flights) % TRI_MAX_FLIGHTS]};
+  begin_step(s, d.flight, out);
+  bool due = s->logits_due;
+  s->logits_due = false;
+  if (!due || !add_logits(&d, &o, c.chunk)) {
+    uint32_t steps = c.depth - s->n_flights, share = (o.ready + steps - 1) / steps; /* so that those after it have rows too */
+    add_streams(&d, &o, share < c.share ? share : c.share);
+    s->logits_due = add_prompts(&d, &o, c.chunk);
+    if (!d.flight->n_runs && s->logits_due) add_logits(&d, &o, c.chunk), s->logits_due = false;
+  }
+  if (!d.flight->n_runs) return false;
+  s->next_step++, s->n_flights++;
+  return true;
+}
+
+void tri_scheduler_open(const tri_scheduler *s, const tri_scheduler_action *a, uint32_t i, tri_msg_open *out) {
+  const tri_job *job = a->open_job[i];
+  const tri_sampler_params defaults = TRI_SAMPLER_DEFAULTS;
+  *out = (tri_msg_open){.epoch = s->epoch, .slot = a->open_slot[i], .prompt = job->prompt,
+                        .sampling = job->want == TRI_WANT_SAMPLE ? job->sampling : defaults};
 }
 
 /* --- what came back --- */
@@ -121,66 +201,105 @@ static tri_status check_tokens(const tri_scheduler *s, const tri_msg_result *m, 
   return TRI_OK;
 }
 
+/* What a result is to have. */
+typedef struct due {
+  uint32_t tokens, logprobs, top, failures;
+  size_t payload;
+} due;
+
+static due due_of(const tri_scheduler *s, const tri_flight *f, const tri_msg_result *m) {
+  due out = {0};
+  for (uint32_t i = 0; i < f->n_runs; i++) {
+    const tri_flight_run *run = &f->runs[i];
+    bool fails = run->want == TRI_WANT_SAMPLE && out.failures < m->n_failures && m->failures[out.failures].run == i;
+    if (fails) out.failures++;
+    else if (run->want == TRI_WANT_SAMPLE) out.tokens++, out.logprobs++, out.top += run->top;
+    else if (run->want == TRI_WANT_LOGITS) out.payload += (size_t)run->rows * s->vocab * sizeof(float);
+    out.logprobs += run->scored;
+  }
+  return out;
+}
+
 static tri_status check_result(const tri_scheduler *s, const tri_msg_result *m, size_t payload_len, tri_error *err) {
-  if (!s->n_flights) return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu, but none is in flight", (unsigned long long)m->id);
+  unsigned long long id = m->id;
+  if (!s->n_flights) return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu, but none is in flight", id);
   const tri_flight *f = &s->flights[s->oldest];
   if (m->id != f->step)
-    return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu, but step %llu is due", (unsigned long long)m->id,
-                           (unsigned long long)f->step);
-  bool samples = f->want == TRI_WANT_SAMPLE, failed = m->error[0] != 0;
-  if (failed && !samples)
-    return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu failed without a token to draw", (unsigned long long)m->id);
-  uint32_t tokens = samples && !failed, logprobs = tokens + f->scored, top = tokens ? f->top : 0;
-  size_t payload = f->want == TRI_WANT_LOGITS ? (size_t)f->rows * s->vocab * sizeof(float) : 0;
-  if (m->n_tokens != tokens || m->n_logprobs != logprobs || m->n_top != top || payload_len != payload)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu, but step %llu is due", id, (unsigned long long)f->step);
+  due want = due_of(s, f, m);
+  if (m->n_failures != want.failures)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "result of step %llu: run %u failed without a token to draw", id,
+                           m->failures[want.failures].run);
+  if (m->n_tokens != want.tokens || m->n_logprobs != want.logprobs || m->n_top != want.top || payload_len != want.payload)
     return tri_status_fail(err, TRI_E_PROTOCOL,
-                           "result of step %llu has %u tokens, %u logprobs, %u likeliest and %zu bytes, not %u, %u, %u and %zu",
-                           (unsigned long long)m->id, m->n_tokens, m->n_logprobs, m->n_top, payload_len, tokens, logprobs, top, payload);
+                           "result of step %llu has %u tokens, %u logprobs, %u likeliest and %zu bytes, not %u, %u, %u and %zu", id,
+                           m->n_tokens, m->n_logprobs, m->n_top, payload_len, want.tokens, want.logprobs, want.top, want.payload);
   tri_status status = check_tokens(s, m, m->tokens, m->n_tokens, err);
   return status == TRI_OK ? check_tokens(s, m, m->top_tokens, m->n_top, err) : status;
 }
 
-static void tell_rows(const tri_flight *f, tri_job *job, const tri_msg_result *m, tri_scheduler_output *out) {
-  if (f->want == TRI_WANT_NONE) return; /* told by an earlier pipeline */
-  job->told = f->pos + f->rows;
-  job->interrupted = 0;
-  out->tells = f->want == TRI_WANT_LOGITS || f->scored > 0;
-  out->forwards = f->want == TRI_WANT_LOGITS;
-  out->tokens.index = f->pos;
-  out->tokens.n_logprobs = m->n_logprobs;
-  memcpy(out->tokens.logprobs, m->logprobs, m->n_logprobs * sizeof *m->logprobs);
+tri_status tri_scheduler_result(tri_scheduler *s, const tri_msg_result *m, size_t payload_len, tri_error *err) {
+  tri_status status = check_result(s, m, payload_len, err);
+  if (status != TRI_OK) return status;
+  s->landed = s->flights[s->oldest];
+  s->oldest = (s->oldest + 1) % TRI_MAX_FLIGHTS;
+  s->n_flights--;
+  s->n_opens -= s->landed.opens;
+  s->told_runs = s->told_tokens = s->told_logprobs = s->told_top = s->told_failures = 0;
+  tri_pace_landed(&s->pace, s->landed.n_rows, m->n_logprobs + m->n_failures);
+  return TRI_OK;
 }
 
-static void tell_token(tri_scheduler *s, tri_job *job, const tri_msg_result *m, int64_t now_us, tri_scheduler_output *out,
-                       tri_buf *text) {
+static void tell_rows(const tri_flight_run *run, tri_job *job, const float *logprobs, tri_scheduler_output *out) {
+  if (run->want == TRI_WANT_NONE) return; /* told by an earlier pipeline */
+  job->told = run->pos + run->rows;
+  job->interrupted = 0;
+  out->tells = run->want == TRI_WANT_LOGITS || run->scored > 0;
+  out->forwards = run->want == TRI_WANT_LOGITS;
+  out->tokens.index = run->pos;
+  out->tokens.n_logprobs = run->scored;
+  memcpy(out->tokens.logprobs, logprobs, run->scored * sizeof *logprobs);
+}
+
+/* The run's token, which is the next one of the result that nobody has had yet. */
+static void tell_token(tri_scheduler *s, const tri_flight_run *run, tri_job *job, const tri_msg_result *m, int64_t now_us,
+                       tri_scheduler_output *out, tri_buf *text) {
   out->tells = true;
   out->tokens.index = tri_jobs_generated(job);
   out->tokens.n_tokens = out->tokens.n_logprobs = 1;
-  out->tokens.tokens[0] = m->tokens[0];
-  out->tokens.logprobs[0] = m->logprobs[0];
-  out->tokens.n_top = m->n_top;
-  memcpy(out->tokens.top_tokens, m->top_tokens, m->n_top * sizeof *m->top_tokens);
-  memcpy(out->tokens.top_logprobs, m->top_logprobs, m->n_top * sizeof *m->top_logprobs);
-  tri_jobs_token(s->jobs, job, m->tokens[0], now_us, text);
+  out->tokens.tokens[0] = m->tokens[s->told_tokens];
+  out->tokens.logprobs[0] = m->logprobs[s->told_logprobs];
+  out->tokens.n_top = run->top;
+  memcpy(out->tokens.top_tokens, m->top_tokens + s->told_top, run->top * sizeof *m->top_tokens);
+  memcpy(out->tokens.top_logprobs, m->top_logprobs + s->told_top, run->top * sizeof *m->top_logprobs);
+  tri_jobs_token(s->jobs, job, m->tokens[s->told_tokens], now_us, text);
 }
 
-tri_status tri_scheduler_result(tri_scheduler *s, const tri_msg_result *m, size_t payload_len, int64_t now_us, tri_scheduler_output *out,
-                                tri_buf *text, tri_error *err) {
-  tri_status status = check_result(s, m, payload_len, err);
-  if (status != TRI_OK) return status;
-  tri_flight f = s->flights[s->oldest];
-  s->oldest = (s->oldest + 1) % (TRI_MAX_STAGES + 1);
-  s->n_flights--;
-  *out = (tri_scheduler_output){.job = tri_jobs_find(s->jobs, f.job)};
-  tri_job *job = out->job;
-  if (!job || job->state == TRI_JOB_ENDED) return out->job = NULL, TRI_OK;
+static void tell_run(tri_scheduler *s, const tri_flight_run *run, tri_job *job, const tri_msg_result *m, const tri_failure *failure,
+                     int64_t now_us, tri_scheduler_output *out, tri_buf *text) {
+  *out = (tri_scheduler_output){.job = job};
   out->tokens.job = job->id;
-  job->done += f.rows;
-  if (!job->prefilled_us && job->done == job->prompt) job->prefilled_us = now_us;
-  if (m->error[0]) return tri_jobs_end(s->jobs, job, TRI_DONE_FAILED, m->error, now_us), TRI_OK;
-  if (f.want == TRI_WANT_SAMPLE) return tell_token(s, job, m, now_us, out, text), TRI_OK;
-  if (job->want == TRI_WANT_SAMPLE) return TRI_OK;
-  tell_rows(&f, job, m, out);
-  if (job->done == job->prompt) tri_jobs_end(s->jobs, job, TRI_DONE_LENGTH, NULL, now_us);
-  return TRI_OK;
+  job->done += run->rows;
+  if (!job->prefilled_us && job->done >= job->prompt) job->prefilled_us = now_us;
+  if (failure) tri_jobs_end(s->jobs, job, TRI_DONE_FAILED, failure->text, now_us);
+  else if (run->want == TRI_WANT_SAMPLE) tell_token(s, run, job, m, now_us, out, text);
+  else if (job->want != TRI_WANT_SAMPLE) {
+    tell_rows(run, job, m->logprobs + s->told_logprobs, out);
+    if (job->done == job->prompt) tri_jobs_end(s->jobs, job, TRI_DONE_LENGTH, NULL, now_us);
+  }
+}
+
+bool tri_scheduler_output_next(tri_scheduler *s, const tri_msg_result *m, int64_t now_us, tri_scheduler_output *out, tri_buf *text) {
+  while (s->told_runs < s->landed.n_runs) {
+    const tri_flight_run *run = &s->landed.runs[s->told_runs];
+    const tri_failure *failure = s->told_failures < m->n_failures && m->failures[s->told_failures].run == s->told_runs
+                                     ? &m->failures[s->told_failures] : NULL;
+    tri_job *job = tri_jobs_find(s->jobs, run->job);
+    bool waits = job && job->state != TRI_JOB_ENDED, samples = run->want == TRI_WANT_SAMPLE && !failure;
+    if (waits) tell_run(s, run, job, m, failure, now_us, out, text);
+    s->told_runs++, s->told_failures += failure != NULL;
+    s->told_tokens += samples, s->told_logprobs += samples + run->scored, s->told_top += samples ? run->top : 0;
+    if (waits) return true;
+  }
+  return false;
 }

@@ -118,17 +118,33 @@ static tri_plan_model plan_model(const coordinator *c) {
                           .row_bytes = tri_wire_row_bytes(c->config->wire, (size_t)tri_model_shape(c->model)->d)};
 }
 
+/* How fast a worker is, as it said itself. */
+static tri_plan_worker speed_of(const tri_msg_hello *h) {
+  return (tri_plan_worker){.name = h->name, .layer_ns = 1000ull * h->layer_us, .head_ns = 1000ull * h->head_us,
+                           .layer_many_ns = 1000ull * h->layer_rows_us / TRI_PLAN_MANY,
+                           .head_many_ns = 1000ull * h->head_rows_us / TRI_PLAN_MANY};
+}
+
+static void set_pace(const coordinator *c, tri_pace *out) {
+  *out = (tri_pace){.stages = c->pipeline.stages, .max_rows = c->config->max_rows, .hop_us = COORDINATOR_HOP_US,
+                    .target_us = (double)c->config->itl_target_ms * 1e3};
+  for (uint32_t i = 0; i < out->stages; i++) {
+    const tri_worker *w = &c->registry.workers[c->pipeline.worker[i]];
+    const tri_plan_stage *part = &c->pipeline.part[i];
+    out->stage[i] = (tri_pace_stage){.worker = speed_of(&w->hello), .layers = part->last - part->first,
+                                     .head = part->last == c->pipeline.config.layers, .scale = 1, .busy_us = w->beat.busy_us};
+  }
+}
+
 static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err) {
   tri_plan_model m = plan_model(c);
   tri_plan_worker workers[TRI_REGISTRY_MAX];
   size_t n = tri_registry_order(&c->registry, c->config->expect, c->config->n_expect, order);
   for (size_t i = 0; i < n; i++) {
     const tri_msg_hello *h = &worker_at(c, order[i])->hello;
-    workers[i] = (tri_plan_worker){.name = h->name, .layer_ns = 1000ull * h->layer_us, .head_ns = 1000ull * h->head_us,
-                                   .layer_many_ns = 1000ull * h->layer_rows_us / TRI_PLAN_MANY,
-                                   .head_many_ns = 1000ull * h->head_rows_us / TRI_PLAN_MANY,
-                                   .memory_bytes = h->memory_bytes, .buffer_bytes = need_of(c, 0, false, h->threads),
-                                   .must = c->config->all_workers || i < c->config->n_expect};
+    workers[i] = speed_of(h);
+    workers[i].memory_bytes = h->memory_bytes, workers[i].buffer_bytes = need_of(c, 0, false, h->threads);
+    workers[i].must = c->config->all_workers || i < c->config->n_expect;
   }
   /* a person who names workers, or counts them, has an order in mind */
   tri_plan_options options = {.objective = c->config->objective, .fixed_order = c->config->all_workers || c->config->n_expect > 0};
@@ -179,7 +195,8 @@ static void begin_serving(coordinator *c, int64_t now_ms) {
   c->trouble[0] = 0;
   c->retry_ms = 0;
   c->progress_ms = now_ms;
-  tri_scheduler_start(&c->scheduler, c->pipeline.epoch, c->pipeline.stages);
+  set_pace(c, &c->pace);
+  tri_scheduler_start(&c->scheduler, c->pipeline.epoch, &c->pace);
   if (!c->told_ready) tell_starter(c, "ready", "");
   c->told_ready = true;
 }
@@ -218,9 +235,12 @@ static void on_result(coordinator *c, int index, const tri_msg_result *m, const 
   tri_buf_clear(&c->text);
   if (w->stage + 1 != (int)c->pipeline.stages || c->pipeline.state != TRI_PIPELINE_SERVING)
     status = tri_status_fail(&err, TRI_E_PROTOCOL, "a result, but it is not the last stage");
-  else status = tri_scheduler_result(&c->scheduler, m, in->payload_len, tri_clock_us(), &c->output, &c->text, &err);
+  else status = tri_scheduler_result(&c->scheduler, m, in->payload_len, &err);
   if (status == TRI_OK) {
-    coordinator_tell(c, in->payload, in->payload_len);
+    while (tri_scheduler_output_next(&c->scheduler, m, tri_clock_us(), &c->output, &c->text)) {
+      coordinator_tell(c, in->payload, in->payload_len);
+      tri_buf_clear(&c->text);
+    }
     return;
   }
   snprintf(text, sizeof text, "worker %s: %s", w->hello.name, err.text);
@@ -274,6 +294,12 @@ static void on_epoch_message(coordinator *c, int index, const tri_incoming *in, 
   if (status != TRI_OK) drop_pipeline(c, err.text, now_ms);
 }
 
+static void on_heartbeat(coordinator *c, int index, const tri_msg_heartbeat *m, int64_t now_ms) {
+  tri_registry_heartbeat(&c->registry, index, m, now_ms);
+  if (c->pipeline.state == TRI_PIPELINE_SERVING && worker_at(c, index)->stage >= 0)
+    tri_pace_correct(&c->scheduler.pace, (uint32_t)worker_at(c, index)->stage, m->busy_us);
+}
+
 void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who, int64_t now_ms) {
   if (m->kind == TRI_MSG_HELLO) {
     on_hello(c, in, &m->hello, who, now_ms);
@@ -286,7 +312,7 @@ void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tr
   }
   worker_at(c, index)->seen_ms = now_ms;
   if (m->kind == TRI_MSG_HOLDS) coordinator_parts_holds(c, index, in->payload, in->payload_len);
-  else if (m->kind == TRI_MSG_HEARTBEAT) tri_registry_heartbeat(&c->registry, index, &m->heartbeat, now_ms);
+  else if (m->kind == TRI_MSG_HEARTBEAT) on_heartbeat(c, index, &m->heartbeat, now_ms);
   else on_epoch_message(c, index, in, m, now_ms);
 }
 
@@ -322,11 +348,12 @@ void coordinator_tend_workers(coordinator *c, int64_t now_ms) {
 void coordinator_pump(coordinator *c) {
   int64_t now_ms = tri_clock_ms();
   for (;;) {
-    coordinator_announce(c);
-    if (!tri_scheduler_next(&c->scheduler, tri_clock_us(), &c->action)) return;
-    if (c->action.opens) {
-      c->outgoing = (tri_msg){.kind = TRI_MSG_OPEN, .open = c->action.open};
-      send_payload_to_stage(c, c->pipeline.stages - 1, c->action.grammar, now_ms);
+    coordinator_admit(c);
+    if (!tri_scheduler_next(&c->scheduler, &c->action)) return;
+    for (uint32_t i = 0; i < c->action.n_opens; i++) {
+      c->outgoing = (tri_msg){.kind = TRI_MSG_OPEN};
+      tri_scheduler_open(&c->scheduler, &c->action, i, &c->outgoing.open);
+      send_payload_to_stage(c, c->pipeline.stages - 1, &c->action.open_job[i]->grammar, now_ms);
       if (c->pipeline.state != TRI_PIPELINE_SERVING) return;
     }
     c->outgoing = (tri_msg){.kind = TRI_MSG_STEP, .step = c->action.step};

@@ -12,6 +12,6 @@ size_t tri_need_bytes(const tri_model *m, const tri_stage_spec *spec, int thread
   if (!spec->head) return total;
   slot += (size_t)spec->context * sizeof(int32_t);
   if (!tri_size_mul((size_t)spec->slots, slot, &history) || !tri_size_add(total, history, &total)) return SIZE_MAX;
-  size_t logits = TRI_PANEL_ROWS * vocab * sizeof(float) + tri_sampler_bytes(vocab);
+  size_t logits = TRI_PANEL_ROWS * (vocab + (size_t)shape->d) * sizeof(float) + tri_sampler_bytes(vocab);
   return tri_size_add(total, logits, &total) ? total : SIZE_MAX;
 }

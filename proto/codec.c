@@ -81,6 +81,13 @@ static void check_step(verdict *v, const tri_msg_step *m) {
   check_tokens(v, m->tokens, row, TRI_MAX_ROWS, "tokens");
 }
 
+static void check_failures(verdict *v, const tri_msg_result *m) {
+  require(v, m->n_failures <= TRI_MAX_RUNS, "failures", "too many");
+  for (uint32_t i = 0; i < m->n_failures && i < TRI_MAX_RUNS; i++)
+    require(v, m->failures[i].run < TRI_MAX_RUNS && (i == 0 || m->failures[i - 1].run < m->failures[i].run), "failures",
+            "not in the order of the runs");
+}
+
 static void check_sampling(verdict *v, const tri_sampler_params *p) {
   check_tokens(v, p->bias_tokens, p->n_bias, TRI_SAMPLER_BIASES, "bias_tokens");
 }
@@ -113,6 +120,7 @@ static void check(verdict *v, const tri_msg *m) {
     check_tokens(v, m->result.tokens, m->result.n_tokens, TRI_MAX_RUNS, "tokens");
     require(v, m->result.n_logprobs <= TRI_MAX_ROWS, "logprobs", "too many");
     check_tokens(v, m->result.top_tokens, m->result.n_top, TRI_MAX_TOP, "top_tokens");
+    check_failures(v, &m->result);
     break;
   case TRI_MSG_SUBMIT: check_submit(v, &m->submit); break;
   case TRI_MSG_TOKENS:
@@ -149,7 +157,7 @@ static void check(verdict *v, const tri_msg *m) {
   NUM(temperature) NUM(top_k) NUM(top_p) NUM(min_p) NUM(repeat_penalty) NUM(repeat_last) NUM(seed)           \
   NUM(typical_p) NUM(frequency_penalty) NUM(presence_penalty) NUM(top)
 #define FIELDS_step(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
-#define FIELDS_result(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id) NOTE(error)
+#define FIELDS_result(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
 #define FIELDS_heartbeat(NUM, TEXT, NOTE, BYTES)                                                             \
   NUM(epoch) NUM(steps) NUM(rows) NUM(busy_us) NUM(rss_bytes) NUM(sent_bytes) NUM(dropped)         \
   NUM(fetched_bytes) NUM(fetch_bytes)
@@ -187,6 +195,9 @@ typedef struct frame {
   Trireme__Sampling sampling;
   Trireme__Run runs[TRI_MAX_RUNS];
   Trireme__Run *run_list[TRI_MAX_RUNS];
+  Trireme__Failure failures[TRI_MAX_RUNS];
+  Trireme__Failure *failure_list[TRI_MAX_RUNS];
+  char failure_notes[TRI_MAX_RUNS][TRI_MAX_FAILURE];
   char *stop_list[TRI_MAX_STOPS];
   char note[TRI_MAX_TEXT];
 } frame;
@@ -203,11 +214,11 @@ static char *put_text(verdict *v, const char *in, size_t size, const char *field
   return (char *)(uintptr_t)in; /* protobuf-c's types have no const */
 }
 /* A failure's text must arrive whatever is in it, such as a file's name. */
-static char *put_note(frame *f, const char *in, size_t size) {
+static char *put_note(char *note, const char *in, size_t size) {
   size_t n = strnlen(in, size - 1);
-  for (size_t i = 0; i < n; i++) f->note[i] = is_control(in[i]) ? '?' : in[i];
-  f->note[n] = 0;
-  return f->note;
+  for (size_t i = 0; i < n; i++) note[i] = is_control(in[i]) ? '?' : in[i];
+  note[n] = 0;
+  return note;
 }
 static void get_text(verdict *v, char *out, size_t size, const char *in, const char *field) {
   check_text(v, in, size, field);
@@ -220,7 +231,7 @@ static void get_bytes(verdict *v, uint8_t *out, size_t size, const ProtobufCBina
 
 #define COPY(f) out->f = in->f;
 #define PUT_TEXT(f) out->f = put_text(v, in->f, sizeof in->f, #f);
-#define PUT_NOTE(f) out->f = put_note(fr, in->f, sizeof in->f);
+#define PUT_NOTE(f) out->f = put_note(fr->note, in->f, sizeof in->f);
 #define PUT_BYTES(f) out->f = (ProtobufCBinaryData){sizeof in->f, (uint8_t *)(uintptr_t)in->f};
 #define GET_TEXT(f) get_text(v, out->f, sizeof out->f, in->f, #f);
 #define GET_BYTES(f) get_bytes(v, out->f, sizeof out->f, &in->f, #f);
@@ -306,6 +317,24 @@ static void get_step_runs(verdict *v, const Trireme__Step *in, tri_msg_step *out
    (out)->n_logprobs = get_array(v, (in)->logprobs, (in)->n_logprobs, (out)->logprobs, TRI_MAX_ROWS, "logprobs"), \
    GET_PAIRS(v, in, n_top, top_tokens, top_logprobs, out, TRI_MAX_TOP))
 
+static void put_result_failures(frame *f, const tri_msg_result *in) {
+  for (uint32_t i = 0; i < in->n_failures; i++) {
+    Trireme__Failure *out = f->failure_list[i] = &f->failures[i];
+    trireme__failure__init(out);
+    out->run = in->failures[i].run;
+    out->text = put_note(f->failure_notes[i], in->failures[i].text, sizeof in->failures[i].text);
+  }
+  f->result.n_failures = in->n_failures, f->result.failures = f->failure_list;
+}
+static void get_result_failures(verdict *v, const Trireme__Result *in, tri_msg_result *out) {
+  if (in->n_failures > TRI_MAX_RUNS) { refuse_field(v, "failures", "too many"); return; }
+  for (size_t i = 0; i < in->n_failures; i++) {
+    out->failures[i].run = in->failures[i]->run;
+    get_text(v, out->failures[i].text, sizeof out->failures[i].text, in->failures[i]->text, "failures.text");
+  }
+  out->n_failures = (uint32_t)in->n_failures;
+}
+
 static void put_submit_stops(frame *f, const tri_msg_submit *in) {
   for (uint32_t i = 0; i < in->n_stops; i++) f->stop_list[i] = (char *)(uintptr_t)in->stops[i];
   f->submit.n_stops = in->n_stops, f->submit.stops = f->stop_list;
@@ -335,7 +364,10 @@ static void put_rest(verdict *v, frame *f, const tri_msg *m) {
   case TRI_MSG_SOURCE: f->source.n_parts = m->source.n_parts, f->source.parts = (uint32_t *)(uintptr_t)m->source.parts; break;
   case TRI_MSG_OPEN: put_sampling_into(v, f, &m->open.sampling, &f->open.sampling); break;
   case TRI_MSG_STEP: put_step_runs(f, &m->step); break;
-  case TRI_MSG_RESULT: PUT_TOKENS(&m->result, &f->result); break;
+  case TRI_MSG_RESULT:
+    PUT_TOKENS(&m->result, &f->result);
+    put_result_failures(f, &m->result);
+    break;
   case TRI_MSG_SUBMIT:
     put_sampling_into(v, f, &m->submit.sampling, &f->submit.sampling);
     put_submit_stops(f, &m->submit);
@@ -362,7 +394,10 @@ static void get_rest(verdict *v, const Trireme__Envelope *e, tri_msg *m) {
     break;
   case TRI_MSG_OPEN: get_sampling_from(v, e->open->sampling, &m->open.sampling); break;
   case TRI_MSG_STEP: get_step_runs(v, e->step, &m->step); break;
-  case TRI_MSG_RESULT: GET_TOKENS(v, e->result, &m->result); break;
+  case TRI_MSG_RESULT:
+    GET_TOKENS(v, e->result, &m->result);
+    get_result_failures(v, e->result, &m->result);
+    break;
   case TRI_MSG_SUBMIT:
     get_sampling_from(v, e->submit->sampling, &m->submit.sampling);
     get_submit_stops(v, e->submit, &m->submit);

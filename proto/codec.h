@@ -12,7 +12,7 @@
  * meaning of the fields: wire.proto. Generated protobuf types stay inside codec.c. */
 
 enum {
-  TRI_PROTOCOL = 3,
+  TRI_PROTOCOL = 4,
   TRI_KEY_BYTES = 32,
   TRI_ID_BYTES = 32,
   TRI_MAC_BYTES = 32,
@@ -20,6 +20,7 @@ enum {
   TRI_ENROL_SEALED = 113,   /* a role's byte and a name, padded, in a sealed box of libsodium */
   TRI_MAX_NAME = 64,        /* with the NUL, like all text sizes here */
   TRI_MAX_TEXT = 512,
+  TRI_MAX_FAILURE = 192,    /* text of one run's */
   TRI_MAX_ENDPOINT = 256,
   TRI_MAX_STOPS = 8,
   TRI_MAX_STOP = 257,
@@ -28,6 +29,8 @@ enum {
   TRI_MAX_RUNS = 64,        /* runs in a step */
   TRI_MAX_TOP = TRI_MAX_RUNS * TRI_SAMPLER_TOP, /* likeliest tokens in a result */
   TRI_MAX_STAGES = 256,
+  TRI_MAX_FLIGHTS = 128,    /* steps in the pipeline */
+  TRI_MAX_OPENS = 512,      /* sequences that begin in them */
   TRI_MAX_CONTEXT = 1 << 20,
   TRI_MAX_ENVELOPE = 64 << 10,
   TRI_MAX_PROMPT = 16 << 20, /* payload of Submit */
@@ -86,14 +89,15 @@ typedef struct tri_msg_step {
   tri_run runs[TRI_MAX_RUNS];
   int32_t tokens[TRI_MAX_ROWS]; /* >= 0 */
 } tri_msg_step;
+typedef struct tri_failure { uint32_t run; char text[TRI_MAX_FAILURE]; } tri_failure;
 typedef struct tri_msg_result {
-  uint32_t epoch, n_tokens, n_logprobs, n_top;
+  uint32_t epoch, n_tokens, n_logprobs, n_top, n_failures;
   uint64_t id;
   int32_t tokens[TRI_MAX_RUNS];
   float logprobs[TRI_MAX_ROWS];
   int32_t top_tokens[TRI_MAX_TOP];
   float top_logprobs[TRI_MAX_TOP];
-  char error[TRI_MAX_TEXT];
+  tri_failure failures[TRI_MAX_RUNS]; /* in the order of the runs */
 } tri_msg_result;
 typedef struct tri_msg_heartbeat { uint32_t epoch; uint64_t steps, rows, busy_us, rss_bytes, sent_bytes, dropped, fetched_bytes, fetch_bytes; } tri_msg_heartbeat;
 typedef struct tri_msg_fault { uint32_t epoch; int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_fault;
@@ -179,7 +183,7 @@ typedef struct tri_msg {
 const char *tri_msg_kind_name(tri_msg_kind kind); /* "step" */
 const char *tri_done_reason_name(tri_done_reason reason); /* "length" */
 /* Append the envelope's bytes to *out. TRI_E_LIMIT naming the field if one breaks a limit (our own bug or a caller's). Texts
- * for people (refuse.text, fault.text, need.text, done.error, result.error, chunk.error) always pass: control characters in them become '?'. */
+ * for people (refuse.text, fault.text, need.text, done.error, failure.text, chunk.error) always pass: control characters in them become '?'. */
 TRI_MUST_CHECK tri_status tri_codec_encode(const tri_msg *m, tri_buf *out, tri_error *err);
 /* TRI_E_PROTOCOL naming the message and the field on anything malformed; *out is then unspecified. Strings are
  * NUL-terminated within their size and free of control characters, but for stops, which may hold newlines. Left to the

@@ -6,6 +6,14 @@
 #include <string.h>
 #include "engine/draw.h"
 
+/* What was drawn for a run. */
+typedef struct drawn {
+  tri_sample token, top[TRI_SAMPLER_TOP];
+  size_t n_top;
+  tri_status status;
+  tri_error err;
+} drawn;
+
 struct tri_finish {
   tri_stage *stage;
   size_t d, vocab, context;
@@ -14,7 +22,9 @@ struct tri_finish {
   tri_sampler *sampler;
   tri_draw *draws;      /* [slots] */
   int32_t *history;     /* [slots, context] */
-  float *logits;        /* [TRI_PANEL_ROWS, vocab]: scores are made a panel at a time */
+  float *hidden;        /* [TRI_PANEL_ROWS, d]: rows of several runs, brought together so that they read the head once */
+  float *logits;        /* [TRI_PANEL_ROWS, vocab] */
+  drawn drawn[TRI_MAX_RUNS];
   size_t bytes;         /* of all that */
   tri_lexicon *lexicon; /* once there was a grammar; bounded but not counted, like what grammars take (engine/need.h) */
 };
@@ -37,7 +47,8 @@ tri_status tri_finish_create(tri_finish **out, tri_stage *stage, const tri_model
   f->draws = get(f, (size_t)f->slots, sizeof *f->draws);
   f->history = get(f, (size_t)f->slots * f->context, sizeof *f->history);
   f->logits = get(f, TRI_PANEL_ROWS * f->vocab, sizeof *f->logits);
-  if (status == TRI_OK && (!f->draws || !f->history || !f->logits))
+  f->hidden = get(f, TRI_PANEL_ROWS * f->d, sizeof *f->hidden);
+  if (status == TRI_OK && (!f->draws || !f->history || !f->logits || !f->hidden))
     status = tri_status_fail(err, TRI_E_NOMEM, "out of memory for the sampler");
   if (status != TRI_OK) return tri_finish_destroy(&f), status;
   for (int32_t i = 0; i < f->slots; i++) f->draws[i].params = TRI_SAMPLER_DEFAULTS;
@@ -53,6 +64,7 @@ void tri_finish_destroy(tri_finish **finish) {
   tri_sampler_destroy(&f->sampler);
   free(f->draws);
   free(f->history);
+  free(f->hidden);
   free(f->logits);
   free(f);
   *finish = NULL;
@@ -84,20 +96,36 @@ tri_status tri_finish_check(const tri_finish *f, const tri_msg_step *m, tri_erro
   return TRI_OK;
 }
 
-static void sample(tri_finish *f, const tri_run *run, const float *hidden, tri_msg_result *out) {
-  tri_sample s, top[TRI_SAMPLER_TOP];
-  tri_error err;
-  size_t n = run->pos + run->count, n_top;
-  tri_stage_logits(f->stage, hidden + (run->count - 1) * f->d, 1, f->logits);
-  if (tri_draw_next(&f->draws[run->slot], f->sampler, f->vocab, f->logits, f->history + run->slot * f->context, n, &s, top, &n_top, &err) !=
-      TRI_OK) {
-    snprintf(out->error, sizeof out->error, "%s", err.text);
+/* Draw for SAMPLE runs [first, ...), as many as a panel holds; returns the run to go on with. */
+static uint32_t draw_panel(tri_finish *f, const tri_msg_step *m, uint32_t first, const float *hidden) {
+  uint32_t panel[TRI_PANEL_ROWS], n = 0, i = first;
+  for (; i < m->n_runs && n < TRI_PANEL_ROWS; i++) {
+    const tri_run *run = &m->runs[i];
+    if (run->want != TRI_WANT_SAMPLE) continue;
+    memcpy(f->hidden + n * f->d, hidden + (run->row + run->count - 1) * f->d, f->d * sizeof *hidden);
+    panel[n++] = i;
+  }
+  if (n) tri_stage_logits(f->stage, f->hidden, (int32_t)n, f->logits);
+  for (uint32_t k = 0; k < n; k++) {
+    const tri_run *run = &m->runs[panel[k]];
+    drawn *out = &f->drawn[panel[k]];
+    out->status = tri_draw_next(&f->draws[run->slot], f->sampler, f->vocab, f->logits + k * f->vocab, f->history + run->slot * f->context,
+                                run->pos + run->count, &out->token, out->top, &out->n_top, &out->err);
+  }
+  return i;
+}
+
+static void tell_drawn(const drawn *d, uint32_t run, tri_msg_result *out) {
+  if (d->status != TRI_OK) {
+    tri_failure *failure = &out->failures[out->n_failures++];
+    failure->run = run;
+    snprintf(failure->text, sizeof failure->text, "%.*s", TRI_MAX_FAILURE - 1, d->err.text);
     return;
   }
-  out->tokens[out->n_tokens++] = s.token;
-  out->logprobs[out->n_logprobs++] = s.logprob;
-  for (size_t i = 0; i < n_top; i++, out->n_top++)
-    out->top_tokens[out->n_top] = top[i].token, out->top_logprobs[out->n_top] = top[i].logprob;
+  out->tokens[out->n_tokens++] = d->token.token;
+  out->logprobs[out->n_logprobs++] = d->token.logprob;
+  for (size_t i = 0; i < d->n_top; i++, out->n_top++)
+    out->top_tokens[out->n_top] = d->top[i].token, out->top_logprobs[out->n_top] = d->top[i].logprob;
 }
 
 static void score(tri_finish *f, const tri_run *run, const int32_t *tokens, const float *hidden, tri_msg_result *out) {
@@ -117,20 +145,22 @@ tri_status tri_finish_step(tri_finish *f, const tri_msg_step *m, const float *hi
   size_t bytes = logits_rows(m) * f->vocab * sizeof(float);
   float *logits = bytes ? malloc(bytes) : NULL, *at = logits;
   if (bytes && !logits) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for logits of %zu rows", logits_rows(m));
-  out->epoch = m->epoch, out->id = m->id, out->n_tokens = out->n_logprobs = out->n_top = 0, out->error[0] = 0;
+  out->epoch = m->epoch, out->id = m->id, out->n_tokens = out->n_logprobs = out->n_top = out->n_failures = 0;
+  for (uint32_t i = 0; i < m->n_runs; i++) {
+    const tri_run *run = &m->runs[i];
+    memcpy(f->history + run->slot * f->context + run->pos, m->tokens + run->row, run->count * sizeof *m->tokens);
+  }
+  for (uint32_t i = 0; i < m->n_runs;) i = draw_panel(f, m, i, hidden);
   for (uint32_t i = 0; i < m->n_runs; i++) {
     const tri_run *run = &m->runs[i];
     const float *rows = hidden + run->row * f->d;
-    const int32_t *tokens = m->tokens + run->row;
-    memcpy(f->history + run->slot * f->context + run->pos, tokens, run->count * sizeof *tokens);
-    if (run->want == TRI_WANT_SAMPLE) sample(f, run, rows, out);
-    if (run->want == TRI_WANT_SCORE) score(f, run, tokens, rows, out);
+    if (run->want == TRI_WANT_SAMPLE) tell_drawn(&f->drawn[i], i, out);
+    if (run->want == TRI_WANT_SCORE) score(f, run, m->tokens + run->row, rows, out);
     if (run->want == TRI_WANT_LOGITS) {
       tri_stage_logits(f->stage, rows, (int32_t)run->count, at);
       at += run->count * f->vocab;
     }
   }
-  if (out->error[0]) out->n_tokens = out->n_logprobs = out->n_top = 0;
   *payload = (uint8_t *)logits;
   *payload_len = bytes;
   return TRI_OK;

@@ -19,7 +19,7 @@ size_t tri_finish_bytes(const tri_finish *f); /* that it holds */
 TRI_MUST_CHECK tri_status tri_finish_open(tri_finish *f, const tri_opening *opening, tri_error *err);
 /* TRI_E_PROTOCOL when a step whose rows are in order asks for something impossible. */
 TRI_MUST_CHECK tri_status tri_finish_check(const tri_finish *f, const tri_msg_step *m, tri_error *err);
-/* hidden [n_rows, d] of a checked step. A token that can't be drawn is told in out->error. *payload (malloc'ed, the caller's)
+/* hidden [n_rows, d] of a checked step. A token that can't be drawn is told in out->failures. *payload (malloc'ed, the caller's)
  * holds the logits if a run wants them, else NULL. */
 TRI_MUST_CHECK tri_status tri_finish_step(tri_finish *f, const tri_msg_step *m, const float *hidden, tri_msg_result *out, uint8_t **payload,
                                           size_t *payload_len, tri_error *err);

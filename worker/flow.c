@@ -111,7 +111,7 @@ void worker_flow_first(worker *w, const tri_msg_step *m) {
     w->dropped++;
     return;
   }
-  /* the coordinator never has more steps in flight than there are stages and one */
+  /* there is room for TRI_MAX_FLIGHTS */
   if (w->held) {
     worker_fault(w, TRI_E_PROTOCOL, "more steps than this stage has room for");
     return;
@@ -123,7 +123,7 @@ void worker_flow_first(worker *w, const tri_msg_step *m) {
 void worker_flow_open(worker *w, const tri_msg_open *m, const uint8_t *grammar, size_t len) {
   tri_opening opening = {.open = *m, .grammar_len = len};
   if (m->epoch != w->assign.epoch || !is_last(w)) w->dropped++;
-  else if (w->n_opens == WORKER_OPENS) worker_fault(w, TRI_E_PROTOCOL, "more sequences begun than steps can be in flight");
+  else if (w->n_opens == TRI_MAX_OPENS) worker_fault(w, TRI_E_PROTOCOL, "more sequences begun than steps can be in flight");
   else if (len && !(opening.grammar = malloc(len))) worker_fault(w, TRI_E_NOMEM, "out of memory for a grammar of %zu bytes", len);
   else {
     if (len) memcpy(opening.grammar, grammar, len);
@@ -152,7 +152,7 @@ static bool send_on(worker *w, tri_task *t) {
 /* A step that was refused began nothing: what belongs to it stays for the one that will. */
 static void give_opens_back(worker *w, tri_task *t) {
   size_t n = t->n_opens;
-  if (!n || w->n_opens + n > WORKER_OPENS) return;
+  if (!n || w->n_opens + n > TRI_MAX_OPENS) return;
   memmove(&w->opens[n], w->opens, w->n_opens * sizeof *w->opens);
   memcpy(w->opens, t->opens, n * sizeof *w->opens);
   w->n_opens += n;

@@ -12,7 +12,7 @@
 
 typedef struct tri_runner tri_runner;
 
-enum { TRI_RUNNER_TASKS = 64 /* given and not yet taken back */ };
+enum { TRI_RUNNER_TASKS = 2 * TRI_MAX_FLIGHTS + 2 /* given and not yet taken back */ };
 
 typedef enum tri_task_kind {
   TRI_TASK_MEASURE, /* how fast is the model here? */

@@ -13,7 +13,6 @@
  * the I/O thread. */
 
 enum {
-  WORKER_OPENS = TRI_MAX_STAGES + 1, /* sequences begun whose first step is on its way: at most the steps in flight */
   WORKER_FAIR = 64,                  /* messages of one link before the others get their turn */
   WORKER_TICK_MS = 100,
   WORKER_BIND_MS = 10000,            /* for a fixed data port to become free again */
@@ -64,7 +63,7 @@ typedef struct worker {
   bool paused;               /* upstream is out of the loop until the runner has room */
   tri_task *held;            /* a step that waits for its Open, or for room */
   tri_task *unsent;          /* a result that waits for the next stage's queue */
-  tri_opening opens[WORKER_OPENS];
+  tri_opening opens[TRI_MAX_OPENS];
   size_t n_opens;
   /* since the process began */
   uint64_t steps, rows, dropped, sent_bytes;

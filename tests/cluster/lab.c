@@ -98,18 +98,22 @@ static void take_tokens(lab_job *out, const tri_client_event *e) {
   tri_buf_append(m->n_tokens ? &out->text : &out->logits, e->payload, e->payload_len);
 }
 
+bool lab_add(lab_job *out, const tri_client_event *e) {
+  if (e->msg->kind == TRI_MSG_TOKENS) take_tokens(out, e);
+  if (e->msg->kind == TRI_MSG_REFUSE) {
+    out->refused = (tri_status)e->msg->refuse.status;
+    snprintf(out->refusal, sizeof out->refusal, "%s", e->msg->refuse.text);
+  }
+  if (e->msg->kind == TRI_MSG_DONE) {
+    out->done = e->msg->done;
+    tri_buf_append(&out->text, e->payload, e->payload_len);
+  }
+  return e->msg->kind == TRI_MSG_REFUSE || e->msg->kind == TRI_MSG_DONE;
+}
+
 bool lab_take(tri_client *c, lab_job *out) {
   tri_client_event e = lab_next(c);
-  if (e.msg->kind == TRI_MSG_TOKENS) take_tokens(out, &e);
-  if (e.msg->kind == TRI_MSG_REFUSE) {
-    out->refused = (tri_status)e.msg->refuse.status;
-    snprintf(out->refusal, sizeof out->refusal, "%s", e.msg->refuse.text);
-  }
-  if (e.msg->kind == TRI_MSG_DONE) {
-    out->done = e.msg->done;
-    tri_buf_append(&out->text, e.payload, e.payload_len);
-  }
-  return e.msg->kind == TRI_MSG_REFUSE || e.msg->kind == TRI_MSG_DONE;
+  return lab_add(out, &e);
 }
 
 void lab_collect(tri_client *c, lab_job *out) {

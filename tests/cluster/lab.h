@@ -33,7 +33,9 @@ typedef struct lab_job {
 void lab_job_free(lab_job *j);
 void lab_submit(tri_client *c, const tri_msg_submit *m, const void *payload, size_t len);
 tri_client_event lab_next(tri_client *c);
-/* The next event of this client's only job, into *out ({0} at first). True: it is done or refused. */
+/* An event of a job, into *out ({0} at first). True: it is done or refused. */
+bool lab_add(lab_job *out, const tri_client_event *e);
+/* The next event of this client's only job. */
 bool lab_take(tri_client *c, lab_job *out);
 /* Until that is so, from the beginning. */
 void lab_collect(tri_client *c, lab_job *out);

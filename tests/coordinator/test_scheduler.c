@@ -11,17 +11,31 @@ static tri_jobs jobs;
 static tri_scheduler scheduler;
 static tri_scheduler_action action;
 static tri_scheduler_output output;
+static tri_msg_open opened; /* of the last step, if a sequence began in it */
 static tri_msg_result result;
 static tri_buf text;
 static tri_error err;
 static int64_t now_us;
 
+/* Stages alike, of one layer each, which take little longer for 24 rows than for one: so prompts go in panels. */
+static void serve(uint32_t epoch, uint32_t stages) {
+  static tri_pace pace;
+  pace = (tri_pace){.stages = stages, .max_rows = MAX_ROWS};
+  for (uint32_t i = 0; i < stages; i++)
+    pace.stage[i] = (tri_pace_stage){.worker = {.layer_ns = 24000, .layer_many_ns = 1200}, .layers = 1, .scale = 1};
+  tri_scheduler_start(&scheduler, epoch, &pace);
+}
+
+static void serve_slots(uint32_t slots, uint32_t stages) {
+  tri_scheduler_init(&scheduler, &jobs, slots, VOCAB);
+  serve(1, stages);
+}
+
 static int start(void **state) {
   (void)state;
   now_us = 1000;
   tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB, RETRIES);
-  tri_scheduler_init(&scheduler, &jobs, 1, MAX_ROWS, VOCAB);
-  tri_scheduler_start(&scheduler, 1, STAGES);
+  serve_slots(1, STAGES);
   return 0;
 }
 
@@ -45,37 +59,60 @@ static tri_job *submit(tri_want want, uint32_t n, uint32_t predict) {
   return job;
 }
 
-static bool next(void) { return tri_scheduler_next(&scheduler, ++now_us, &action); }
+static bool next(void) {
+  while (tri_scheduler_admit(&scheduler, now_us)) {}
+  now_us++;
+  if (!tri_scheduler_next(&scheduler, &action)) return false;
+  if (action.n_opens) tri_scheduler_open(&scheduler, &action, action.n_opens - 1, &opened);
+  return true;
+}
+
+static bool more(void) {
+  tri_buf_clear(&text);
+  return tri_scheduler_output_next(&scheduler, &result, now_us, &output, &text);
+}
+
+/* `result` comes back; what it means for the first job that it means anything to. */
+static tri_status come_back(size_t payload) {
+  tri_status status = tri_scheduler_result(&scheduler, &result, payload, &err);
+  now_us++;
+  output = (tri_scheduler_output){0};
+  if (status == TRI_OK && !more()) output.job = NULL;
+  return status;
+}
 
 static tri_status answer(uint64_t id, uint32_t tokens, uint32_t logprobs, size_t payload) {
-  result = (tri_msg_result){.epoch = 1, .id = id, .n_tokens = tokens, .n_logprobs = logprobs, .tokens = {700}};
-  return tri_scheduler_result(&scheduler, &result, payload, ++now_us, &output, &text, &err);
+  result = (tri_msg_result){.epoch = 1, .id = id, .n_tokens = tokens, .n_logprobs = logprobs, .tokens = {700, 701, 702, 703}};
+  return come_back(payload);
 }
 
 static void prompts_flow_in_chunks_then_tokens_one_by_one(void **state) {
   (void)state;
   tri_job *job = submit(TRI_WANT_SAMPLE, 150, 3);
   uint32_t at = 0;
-  for (int i = 0; i < STAGES + 1; i++) { /* 150 over 2 * 3 pieces, in whole panels: 48 + 48 + 48 + 6 */
+  for (uint64_t i = 0; i < 7; i++) { /* 6 panels and 6 rows */
+    if (i > STAGES) { /* stages + 1 are on their way */
+      assert_false(next());
+      assert_ok(answer(i - STAGES, 0, 0, 0), err);
+      assert_false(output.tells);
+    }
     assert_true(next());
     const tri_run *run = &action.step.runs[0];
     assert_int_equal(action.step.id, i + 1);
-    assert_int_equal(action.opens, i == 0);
+    assert_int_equal(action.n_opens, i == 0);
     assert_int_equal(run->pos, at);
-    assert_int_equal(run->count, i < 3 ? 48 : 6);
-    assert_int_equal(run->want, i < 3 ? TRI_WANT_NONE : TRI_WANT_SAMPLE);
+    assert_int_equal(run->count, i < 6 ? 24 : 6);
+    assert_int_equal(run->want, i < 6 ? TRI_WANT_NONE : TRI_WANT_SAMPLE);
     assert_int_equal(action.step.tokens[0], at + 1);
     at += run->count;
-    if (i == 0) assert_int_equal(action.open.sampling.seed, 42);
+    if (i == 0) assert_int_equal(opened.sampling.seed, 42);
   }
-  assert_false(next()); /* stages + 1 in flight */
-  for (uint64_t id = 1; id <= 3; id++) {
-    assert_ok(answer(id, 0, 0, 0), err);
-    assert_false(output.tells);
+  for (uint64_t id = 4; id <= 6; id++) {
     assert_false(next()); /* the prompt is out, its last result is not back */
+    assert_ok(answer(id, 0, 0, 0), err);
   }
   for (uint32_t token = 0; token < 3; token++) {
-    assert_ok(answer(4 + token, 1, 1, 0), err);
+    assert_ok(answer(7 + token, 1, 1, 0), err);
     assert_true(output.tells && output.job == job);
     assert_int_equal(output.tokens.index, token);
     assert_int_equal(output.tokens.tokens[0], 700);
@@ -83,7 +120,7 @@ static void prompts_flow_in_chunks_then_tokens_one_by_one(void **state) {
     assert_true(next());
     assert_int_equal(action.step.runs[0].pos, 150 + token);
     assert_int_equal(action.step.tokens[0], 700);
-    assert_false(action.opens);
+    assert_int_equal(action.n_opens, 0);
     assert_false(next());
   }
   assert_int_equal(job->state, TRI_JOB_ENDED);
@@ -95,13 +132,13 @@ static void prompts_flow_in_chunks_then_tokens_one_by_one(void **state) {
 static void windows_follow_each_other_without_a_gap(void **state) {
   (void)state;
   tri_job *first = submit(TRI_WANT_SCORE, 60, 0), *second = submit(TRI_WANT_SCORE, 30, 0);
-  /* 60 over 6 pieces in whole panels: 24 + 24 + 12, then the second window at once */
+  /* 24 + 24 + 12, then the second window at once */
   const uint32_t counts[] = {24, 24, 12, 24}, scored[] = {24, 24, 11, 24};
   for (int i = 0; i < 4; i++) {
     assert_true(next());
     assert_int_equal(action.step.runs[0].count, counts[i]);
     assert_int_equal(action.step.runs[0].next, i == 0 ? 25 : i == 1 ? 49 : i == 2 ? -1 : 25);
-    assert_int_equal(action.opens, i == 0 || i == 3);
+    assert_int_equal(action.n_opens, i == 0 || i == 3);
   }
   assert_int_equal(jobs.running, 2);
   uint32_t at = 0;
@@ -133,7 +170,6 @@ static void a_score_of_one_last_row_tells_nothing(void **state) {
 static void logits_come_in_bounded_pieces(void **state) {
   (void)state;
   tri_job *job = submit(TRI_WANT_LOGITS, 50, 0);
-  scheduler.stages = 1;
   uint64_t id = 0;
   for (uint32_t done = 0; done < 50;) {
     assert_true(next());
@@ -153,7 +189,7 @@ static void a_cancelled_prompt_frees_its_slot_at_once(void **state) {
   tri_jobs_end(&jobs, first, TRI_DONE_CANCELLED, NULL, now_us);
   tri_jobs_remove(&jobs, &first);
   assert_true(next());
-  assert_true(action.opens);
+  assert_int_equal(action.n_opens, 1);
   assert_int_equal(action.step.n_rows, 1);
   assert_ok(answer(1, 0, 0, 0), err);
   assert_null(output.job); /* nobody waits for it */
@@ -163,20 +199,80 @@ static void a_cancelled_prompt_frees_its_slot_at_once(void **state) {
   assert_true(output.job == second && second->state == TRI_JOB_ENDED);
 }
 
-static void several_slots_take_turns(void **state) {
+/* As many steps as there are stages keep them all busy: eight streams go two by two. */
+static void streams_share_steps(void **state) {
   (void)state;
-  tri_scheduler_init(&scheduler, &jobs, 2, MAX_ROWS, VOCAB);
-  tri_scheduler_start(&scheduler, 1, STAGES);
-  submit(TRI_WANT_SAMPLE, 1, 5), submit(TRI_WANT_SAMPLE, 1, 5), submit(TRI_WANT_SAMPLE, 1, 5);
+  enum { STREAMS = 8, ANSWER = 20 };
+  serve_slots(STREAMS, 4);
+  tri_job *job[STREAMS];
+  for (int i = 0; i < STREAMS; i++) job[i] = submit(TRI_WANT_SAMPLE, 3, ANSWER);
+  uint64_t id = 0;
+  uint32_t steps = 0, rows = 0;
+  while (jobs.running || jobs.queued) {
+    while (next()) {}
+    assert_true(scheduler.n_flights >= 1 && scheduler.n_flights <= 5);
+    const tri_flight *f = &scheduler.flights[scheduler.oldest];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < f->n_runs; i++) n += f->runs[i].want == TRI_WANT_SAMPLE;
+    if (f->n_rows == n) steps++, rows += n;
+    assert_ok(answer(++id, n, n, 0), err);
+    assert_non_null(output.job);
+    for (uint32_t i = 1; i < n; i++) {
+      assert_true(more());
+      assert_int_equal(output.tokens.tokens[0], result.tokens[i]);
+    }
+    assert_false(more());
+  }
+  for (int i = 0; i < STREAMS; i++) {
+    assert_int_equal(job[i]->state, TRI_JOB_ENDED);
+    assert_int_equal(tri_jobs_generated(job[i]), ANSWER);
+  }
+  assert_true(rows >= STREAMS * (ANSWER - 1) && rows / (double)steps > 1.8 && rows / (double)steps < 2.2);
+}
+
+/* The streams get a token with every step while a prompt goes on beside them. */
+static void prompts_ride_along_with_streams(void **state) {
+  (void)state;
+  serve_slots(2, 1);
+  tri_job *stream = submit(TRI_WANT_SAMPLE, 1, 100);
   assert_true(next());
-  assert_int_equal(action.step.runs[0].slot, 0);
-  assert_true(next());
-  assert_int_equal(action.step.runs[0].slot, 1);
-  assert_false(next()); /* both wait for a token, the third for a slot */
   assert_ok(answer(1, 1, 1, 0), err);
-  assert_true(next());
-  assert_int_equal(action.step.runs[0].slot, 0);
-  assert_int_equal(action.step.runs[0].pos, 1);
+  tri_job *prompt = submit(TRI_WANT_SAMPLE, 100, 2);
+  uint64_t id = 1;
+  for (uint32_t tokens = 1; prompt->sent < 100;) {
+    assert_true(next());
+    assert_int_equal(action.step.runs[0].slot, 0);
+    assert_int_equal(action.step.runs[0].count, 1);
+    assert_int_equal(action.step.runs[1].slot, 1);
+    assert_int_equal(action.step.runs[1].row, 1);
+    assert_true(action.step.runs[1].count >= 4);
+    while (next()) assert_int_equal(action.step.n_runs, 1); /* the pipeline is full: the prompt alone, for the stream waits */
+    while (scheduler.n_flights) {
+      uint32_t n = 0;
+      const tri_flight *f = &scheduler.flights[scheduler.oldest];
+      for (uint32_t i = 0; i < f->n_runs; i++) n += f->runs[i].want == TRI_WANT_SAMPLE;
+      assert_ok(answer(++id, n, n, 0), err);
+      if (n == 2) assert_true(more() && output.job == prompt);
+    }
+    assert_int_equal(tri_jobs_generated(stream), ++tokens);
+  }
+  assert_int_equal(tri_jobs_generated(prompt), 1);
+}
+
+/* Whose rows bring a payload goes alone, but does not wait for ever. */
+static void logits_get_their_turn_among_streams(void **state) {
+  (void)state;
+  serve_slots(2, 1);
+  submit(TRI_WANT_SAMPLE, 1, 50);
+  tri_job *job = submit(TRI_WANT_LOGITS, 10, 0);
+  for (uint64_t id = 1; job->state != TRI_JOB_ENDED; id++) {
+    assert_true(next() || scheduler.n_flights);
+    assert_true(id < 8);
+    const tri_flight_run *run = scheduler.flights[scheduler.oldest].runs;
+    bool logits = run->want == TRI_WANT_LOGITS;
+    if (logits) assert_int_equal(scheduler.flights[scheduler.oldest].n_runs, 1);
+    assert_ok(answer(id, !logits, !logits, logits ? run->rows * VOCAB * sizeof(float) : 0), err);
+  }
 }
 
 static void results_that_do_not_fit_are_the_workers_fault(void **state) {
@@ -188,7 +284,7 @@ static void results_that_do_not_fit_are_the_workers_fault(void **state) {
   assert_fails(answer(1, 0, 0, 0), TRI_E_PROTOCOL, err, "has 0 tokens");
   assert_fails(answer(1, 1, 1, 7), TRI_E_PROTOCOL, err, "7 bytes");
   result = (tri_msg_result){.epoch = 1, .id = 1, .n_tokens = 1, .n_logprobs = 1, .tokens = {VOCAB}};
-  assert_fails(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), TRI_E_PROTOCOL, err, "not in the vocabulary");
+  assert_fails(come_back(0), TRI_E_PROTOCOL, err, "not in the vocabulary");
   assert_ok(answer(1, 1, 1, 0), err);
 }
 
@@ -196,12 +292,12 @@ static void likeliest_tokens_come_as_many_as_asked_for(void **state) {
   (void)state;
   submit(TRI_WANT_SAMPLE, 1, 5)->sampling.top = 3;
   assert_true(next());
-  assert_int_equal(action.open.sampling.top, 3);
+  assert_int_equal(opened.sampling.top, 3);
   assert_fails(answer(1, 1, 1, 0), TRI_E_PROTOCOL, err, "0 likeliest");
   result = (tri_msg_result){.epoch = 1, .id = 1, .n_tokens = 1, .n_logprobs = 1, .n_top = 3, .top_tokens = {5, VOCAB, 6}};
-  assert_fails(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), TRI_E_PROTOCOL, err, "token 1000");
+  assert_fails(come_back(0), TRI_E_PROTOCOL, err, "token 1000");
   result.top_tokens[1] = 7, result.top_logprobs[2] = -4;
-  assert_ok(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), err);
+  assert_ok(come_back(0), err);
   assert_int_equal(output.tokens.n_top, 3);
   assert_int_equal(output.tokens.top_tokens[1], 7);
   assert_true(output.tokens.top_logprobs[2] == -4);
@@ -212,28 +308,28 @@ static void a_token_that_cannot_be_drawn_fails_its_job_alone(void **state) {
   tri_job *job = submit(TRI_WANT_SAMPLE, 1, 5);
   submit(TRI_WANT_SCORE, 3, 0);
   assert_true(next());
-  assert_int_equal(action.open.prompt, 1);
-  result = (tri_msg_result){.epoch = 1, .id = 1, .error = "the grammar is too hard"};
-  assert_ok(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), err);
+  assert_int_equal(opened.prompt, 1);
+  result = (tri_msg_result){.epoch = 1, .id = 1, .n_failures = 1, .failures = {{0, "the grammar is too hard"}}};
+  assert_ok(come_back(0), err);
   assert_true(output.job == job && !output.tells);
   assert_int_equal(job->state, TRI_JOB_ENDED);
   assert_int_equal(job->reason, TRI_DONE_FAILED);
   assert_string_equal(job->error, "the grammar is too hard");
   assert_true(next());
   result.id = 2;
-  assert_fails(tri_scheduler_result(&scheduler, &result, 0, now_us, &output, &text, &err), TRI_E_PROTOCOL, err, "failed without a token");
+  assert_fails(come_back(0), TRI_E_PROTOCOL, err, "failed without a token");
 }
 
 static void new_epoch(uint32_t epoch, uint32_t stages) {
   tri_scheduler_stop(&scheduler);
   assert_false(next());
   tri_jobs_interrupt(&jobs, "worker w2 is gone", now_us);
-  tri_scheduler_start(&scheduler, epoch, stages);
+  serve(epoch, stages);
 }
 
 static tri_status sampled(uint64_t id, int32_t token) {
   result = (tri_msg_result){.id = id, .n_tokens = 1, .n_logprobs = 1, .tokens = {token}};
-  return tri_scheduler_result(&scheduler, &result, 0, ++now_us, &output, &text, &err);
+  return come_back(0);
 }
 
 /* The next pipeline computes prompt and answer again, and goes on where the last one had told the client. */
@@ -250,16 +346,16 @@ static void an_answer_goes_on_in_the_next_epoch(void **state) {
   }
   new_epoch(2, 2);
   assert_int_equal(job->state, TRI_JOB_QUEUED);
-  /* 40 + 3 rows over 2 * 2 pieces, in whole panels: 24 + 19; nothing is drawn but from the last */
+  /* 40 + 3 rows: 24 + 19; nothing is drawn but from the last */
   assert_true(next());
-  assert_true(action.opens);
-  assert_int_equal(action.open.epoch, 2);
-  assert_int_equal(action.open.prompt, 40);
+  assert_int_equal(action.n_opens, 1);
+  assert_int_equal(opened.epoch, 2);
+  assert_int_equal(opened.prompt, 40);
   assert_int_equal(action.step.epoch, 2);
   assert_int_equal(action.step.n_rows, 24);
   assert_int_equal(action.step.runs[0].want, TRI_WANT_NONE);
   assert_true(next());
-  assert_false(action.opens);
+  assert_int_equal(action.n_opens, 0);
   assert_int_equal(action.step.runs[0].pos, 24);
   assert_int_equal(action.step.n_rows, 19);
   assert_int_equal(action.step.runs[0].want, TRI_WANT_SAMPLE);
@@ -275,7 +371,7 @@ static void an_answer_goes_on_in_the_next_epoch(void **state) {
   assert_ok(sampled(id + 1, 504), err);
   assert_int_equal(job->reason, TRI_DONE_LENGTH);
   assert_true(next());
-  assert_true(action.opens);
+  assert_int_equal(action.n_opens, 1);
   assert_int_equal(action.step.n_rows, 20);
 }
 
@@ -291,7 +387,7 @@ static void scores_and_logits_are_told_once(void **state) {
     assert_int_equal(output.tokens.index, 0);
     new_epoch(2, 1);
     assert_true(next());
-    assert_true(action.opens);
+    assert_int_equal(action.n_opens, 1);
     assert_int_equal(action.step.n_rows, 24);
     assert_int_equal(action.step.runs[0].want, TRI_WANT_NONE);
     assert_true(next());
@@ -321,7 +417,7 @@ static void a_pause_lets_what_is_in_flight_come_back(void **state) {
   tri_scheduler_stop(&scheduler);
   tri_jobs_interrupt(&jobs, NULL, now_us);
   assert_int_equal(job->interrupted, 0);
-  tri_scheduler_start(&scheduler, 2, STAGES);
+  serve(2, STAGES);
   assert_true(next());
   assert_int_equal(action.step.n_rows, 11);
 }
@@ -333,7 +429,9 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_score_of_one_last_row_tells_nothing, start, stop),
       cmocka_unit_test_setup_teardown(logits_come_in_bounded_pieces, start, stop),
       cmocka_unit_test_setup_teardown(a_cancelled_prompt_frees_its_slot_at_once, start, stop),
-      cmocka_unit_test_setup_teardown(several_slots_take_turns, start, stop),
+      cmocka_unit_test_setup_teardown(streams_share_steps, start, stop),
+      cmocka_unit_test_setup_teardown(prompts_ride_along_with_streams, start, stop),
+      cmocka_unit_test_setup_teardown(logits_get_their_turn_among_streams, start, stop),
       cmocka_unit_test_setup_teardown(results_that_do_not_fit_are_the_workers_fault, start, stop),
       cmocka_unit_test_setup_teardown(likeliest_tokens_come_as_many_as_asked_for, start, stop),
       cmocka_unit_test_setup_teardown(a_token_that_cannot_be_drawn_fails_its_job_alone, start, stop),

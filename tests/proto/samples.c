@@ -119,7 +119,11 @@ static void make(uint64_t *s, tri_msg *m) {
   case TRI_MSG_STEP: step(s, &m->step); break;
   case TRI_MSG_RESULT:
     m->result.epoch = u32(s), m->result.id = u64(s), SAMPLED(s, &m->result);
-    TEXT(m->result.error);
+    for (uint32_t i = 0; i < TRI_MAX_RUNS && m->result.n_failures < 3; i += between(s, 1, TRI_MAX_RUNS)) {
+      tri_failure *failure = &m->result.failures[m->result.n_failures++];
+      failure->run = i;
+      TEXT(failure->text);
+    }
     break;
   case TRI_MSG_HEARTBEAT:
     m->heartbeat.epoch = u32(s), m->heartbeat.steps = u64(s), m->heartbeat.rows = u64(s), m->heartbeat.busy_us = u64(s);

@@ -123,6 +123,10 @@ static void encode_refuses_numbers_beyond_the_limits(void **state) {
   REFUSED(TRI_MSG_RESULT, in.result.n_tokens = TRI_MAX_RUNS + 1, "result.tokens: too many");
   REFUSED(TRI_MSG_RESULT, (in.result.n_tokens = 1, in.result.tokens[0] = -1), "result.tokens: not a token");
   REFUSED(TRI_MSG_RESULT, in.result.n_logprobs = TRI_MAX_ROWS + 1, "result.logprobs");
+  REFUSED(TRI_MSG_RESULT, in.result.n_failures = TRI_MAX_RUNS + 1, "result.failures: too many");
+  REFUSED(TRI_MSG_RESULT, (in.result.n_failures = 2, in.result.failures[1].run = in.result.failures[0].run),
+          "result.failures: not in the order");
+  REFUSED(TRI_MSG_RESULT, (in.result.n_failures = 1, in.result.failures[0].run = TRI_MAX_RUNS), "result.failures: not in the order");
   REFUSED(TRI_MSG_RESULT, in.result.n_top = TRI_MAX_TOP + 1, "result.top_tokens: too many");
   REFUSED(TRI_MSG_OPEN, in.open.sampling.n_bias = TRI_SAMPLER_BIASES + 1, "open.bias_tokens: too many");
   REFUSED(TRI_MSG_SUBMIT, (in.submit.sampling.n_bias = 1, in.submit.sampling.bias_tokens[0] = -1), "submit.bias_tokens: not a token");

@@ -234,13 +234,15 @@ static void answers_follow_the_grammar_that_came_with_the_open(void **state) {
   for (int i = 0; i < 3; i++) {
     u = open_and_sample(4, opening_with(cases[i].prompt, cases[i].grammar));
     assert_int_equal(u->result.n_tokens + u->result.n_logprobs, 0);
-    if (!strstr(u->result.error, cases[i].part)) fail_msg("'%s' lacks '%s'", u->result.error, cases[i].part);
+    assert_int_equal(u->result.n_failures, 1);
+    const tri_failure *failure = &u->result.failures[0];
+    if (!strstr(failure->text, cases[i].part)) fail_msg("'%s' lacks '%s'", failure->text, cases[i].part);
     tri_task_free(&u);
   }
   m = make_step(0, 2, TRI_WANT_SCORE, -1);
   u = pass(&m, NULL);
   assert_int_equal(u->result.n_logprobs, 1);
-  assert_int_equal(u->result.error[0], 0);
+  assert_int_equal(u->result.n_failures, 0);
   tri_task_free(&u);
 }
 
