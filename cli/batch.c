@@ -13,7 +13,7 @@
 enum { INPUT_BYTES = 1 << 30, MOST_PARALLEL = 512 };
 
 static const char *in_path, *out_path, *model_path, *coordinator, *key_dir, *template_name, *kv_name = "f16";
-static int64_t parallel, predict = 1000, seed = -1, threads, context, timeout_s = 5;
+static int64_t parallel, predict = 1000, seed = -1, threads, context, timeout_s = 5, priority = -1;
 static bool special, no_bos, as_json;
 static const tri_arg args[] = {
     {"input", 'i', TRI_ARG_STRING, &in_path, "FILE", "The requests, one JSON object a line as in OpenAI's batches; - reads standard input.",
@@ -26,6 +26,9 @@ static const tri_arg args[] = {
     {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder of `trireme keygen`, with coordinator.key in it.", 0, 0},
     {"parallel", 0, TRI_ARG_INT, &parallel, "N", "Jobs that the cluster has of this batch at a time (default: twice its slots).", 1,
      MOST_PARALLEL},
+    {"priority", 0, TRI_ARG_INT, &priority, "N",
+     "Jobs of a higher priority go first, from -10 to 10 (default -1: whoever waits for an answer goes before us).", -TRI_MAX_PRIORITY,
+     TRI_MAX_PRIORITY},
     {"predict", 'n', TRI_ARG_INT, &predict, "N", "Tokens of an answer at most, where its line does not say (default 1000).", 1, 1 << 20},
     {"seed", 's', TRI_ARG_INT, &seed, "N", "Random seed; a line without one of its own has this plus its number (default: a new one).", -1,
      9e15},
@@ -249,7 +252,7 @@ int tri_cli_batch(int argc, char **argv) {
   tri_error err = {0};
   tri_interrupt interrupt = TRI_INTERRUPT_NONE;
   tri_sampling_pick_seed(&seed);
-  tri_batch b = {.seen = json_object(), .common = {.predict = predict, .seed = seed, .special = special, .no_bos = no_bos}};
+  tri_batch b = {.seen = json_object(), .common = {.predict = predict, .priority = (int32_t)priority, .seed = seed, .special = special, .no_bos = no_bos}};
   tri_status status = open_files(&b, &err);
   if (status == TRI_OK) status = run(&b, &interrupt, &err);
   tri_interrupt_end(&interrupt);

@@ -318,6 +318,7 @@ static tri_status read_body(tri_batch_job *job, json_t *body, const tri_batch_co
   json_t *value;
   tri_sampler_params *p = &job->request.sampling;
   job->request.want = TRI_WANT_SAMPLE, job->request.predict = (uint32_t)common->predict;
+  job->request.priority = common->priority;
   *p = (tri_sampler_params){.temperature = 1, .top_p = 1, .repeat_penalty = 1, .repeat_last = TRI_SAMPLER_DEFAULTS.repeat_last,
                             .seed = (uint64_t)common->seed + job->line};
   json_object_foreach(body, key, value) {

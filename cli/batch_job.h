@@ -14,6 +14,7 @@ typedef struct tri_batch_common {
   tri_talk *talk;                 /* likewise; makes prompts of messages */
   int32_t context;
   int64_t predict, seed;          /* for a line that says nothing of its own: tokens at most; its seed is this plus its number */
+  int32_t priority;               /* of the cluster's jobs */
   bool special, no_bos;           /* of prompts that are text */
 } tri_batch_common;
 

@@ -4,7 +4,7 @@
 #include "cli/interrupt.h"
 
 static const char *coordinator, *key_dir, *prompt_option;
-static int64_t timeout_s = 5;
+static int64_t timeout_s = 5, priority, deadline_s;
 static bool as_json, follow, detach, special, no_bos, no_prompt, verbose;
 static tri_sampling_args sampling = TRI_SAMPLING_ARGS_DEFAULTS;
 static const tri_arg args[] = {
@@ -14,6 +14,9 @@ static const tri_arg args[] = {
     {"prompt", 'p', TRI_ARG_STRING, &prompt_option, "TEXT", "The text to go on from; - reads standard input.", 0, 0},
     {"follow", 'f', TRI_ARG_FLAG, &follow, NULL, "Show the text as it comes (this is what happens anyway).", 0, 0},
     {"detach", 0, TRI_ARG_FLAG, &detach, NULL, "Print the job's number and end; the job goes on without us.", 0, 0},
+    {"priority", 0, TRI_ARG_INT, &priority, "N", "Jobs of a higher priority go first, from -10 to 10 (default 0).", -TRI_MAX_PRIORITY,
+     TRI_MAX_PRIORITY},
+    {"deadline", 0, TRI_ARG_INT, &deadline_s, "SECONDS", "End the job after so long, wherever it stands (default: never).", 1, 86400},
     TRI_SAMPLING_ARGS(sampling),
     {"special", 0, TRI_ARG_FLAG, &special, NULL, "Read tokens such as <|eot_id|> in the prompt as such.", 0, 0},
     {"no-bos", 0, TRI_ARG_FLAG, &no_bos, NULL, "Do not put the begin-of-text token before the prompt.", 0, 0},
@@ -60,6 +63,7 @@ int tri_cli_submit(int argc, char **argv) {
   if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &request, &payload, &err);
   if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &payload, &err);
   if (status == TRI_OK) request.special = special, request.no_bos = no_bos, request.detach = detach;
+  request.priority = (int32_t)priority, request.deadline_ms = (uint32_t)deadline_s * 1000;
   if (status == TRI_OK && verbose) fprintf(stderr, "seed %llu\n", (unsigned long long)request.sampling.seed);
   if (status == TRI_OK) status = tri_interrupt_begin(&interrupt, &err); /* after the prompt, which standard input may keep us waiting for */
   if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, interrupt.fd, timeout_s * 1000, &err);

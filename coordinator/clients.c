@@ -34,6 +34,7 @@ static void finish_job(coordinator *c, tri_job *job) {
 }
 
 void coordinator_tend_clients(coordinator *c) {
+  tri_jobs_expire(&c->jobs, tri_clock_us());
   for (tri_job *job = c->jobs.first, *next; job; job = next) {
     next = job->next;
     if (job->state == TRI_JOB_ENDED) finish_job(c, job);

@@ -211,7 +211,7 @@ static tri_status prepare_state(coordinator *c, tri_error *err) {
   tri_model_id(c->model, id);
   tri_registry_init(&c->registry, id, c->config->lost_ms);
   tri_pipeline_init(&c->pipeline, &config);
-  tri_jobs_init(&c->jobs, tokenizer, config.context, vocab, c->config->retries);
+  tri_jobs_init(&c->jobs, tokenizer, config.context, vocab, &c->config->limits);
   tri_scheduler_init(&c->scheduler, &c->jobs, config.slots, vocab);
   return TRI_OK;
 }

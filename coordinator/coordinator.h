@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_COORDINATOR_COORDINATOR_H
 #define TRI_COORDINATOR_COORDINATOR_H
+#include "coordinator/jobs.h"
 #include "coordinator/plan.h"
 #include "engine/wire.h"
 #include "proto/keys.h"
@@ -20,7 +21,7 @@ typedef struct tri_coordinator_config {
   bool all_workers;       /* each gets a layer where that is possible, in the order of their names */
   uint32_t context, slots, max_rows;
   int64_t itl_target_ms;  /* between two tokens of a stream while prompts are computed; 0: twice what it is without them */
-  uint32_t retries;       /* a job whose pipeline fails more often, without its getting on in between, fails too */
+  tri_jobs_limits limits;
   int64_t lost_ms;        /* a worker that gives no sign of life for longer is lost */
   tri_wire wire;
   tri_ftype kv_type;

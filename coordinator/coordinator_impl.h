@@ -127,7 +127,7 @@ void coordinator_client_message(coordinator *c, const tri_incoming *in, const tr
 void coordinator_admit(coordinator *c);
 /* The scheduler's output, for one job of a result whose payload is here. */
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len);
-/* Tell those whose job has ended, again where a queue was full. */
+/* End jobs whose time is up; tell those whose job has ended, again where a queue was full. */
 void coordinator_tend_clients(coordinator *c);
 /* The pipeline is gone, by this failure or (NULL) by plan: running jobs go on over the next one, or have had enough. */
 void coordinator_interrupt_jobs(coordinator *c, const char *why);

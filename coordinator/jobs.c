@@ -7,8 +7,9 @@
 #include "base/units.h"
 #include "engine/draw.h"
 
-void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab, uint32_t retries) {
-  *j = (tri_jobs){.tokenizer = tokenizer, .context = context, .vocab = vocab, .retries = retries, .next_id = 1, .longest_piece = 1};
+void tri_jobs_init(tri_jobs *j, const tri_tokenizer *tokenizer, uint32_t context, uint32_t vocab,
+                   const tri_jobs_limits *limits) {
+  *j = (tri_jobs){.tokenizer = tokenizer, .context = context, .vocab = vocab, .limits = *limits, .next_id = 1, .longest_piece = 1};
   for (size_t i = 0; tokenizer && i < tri_tokenizer_size(tokenizer); i++) {
     size_t len = tri_tokenizer_piece(tokenizer, (int32_t)i, true).len;
     if (len > j->longest_piece) j->longest_piece = len;
@@ -130,7 +131,36 @@ static tri_status open_stream(const tri_jobs *j, const tri_msg_submit *m, tri_jo
   return tri_stream_open(&job->stream, j->tokenizer, stops, m->n_stops, err);
 }
 
+/* The place of a key that has jobs here, or a free one; there are as many as jobs. */
+static uint32_t owner_of(const tri_jobs *j, const uint8_t key[TRI_KEY_BYTES]) {
+  uint32_t free_place = 0;
+  for (uint32_t i = 0; i < TRI_JOBS_MAX; i++) {
+    if (!j->owners[i].held) free_place = i;
+    else if (memcmp(j->owners[i].key, key, TRI_KEY_BYTES) == 0) return i;
+  }
+  return free_place;
+}
+
+static tri_status check_room(const tri_jobs *j, uint32_t owner, tri_error *err) {
+  if (j->held >= TRI_JOBS_MAX)
+    return tri_status_fail(err, TRI_E_BUSY, "the queue is full (%d jobs); try again later", TRI_JOBS_MAX);
+  if (j->limits.client_held && j->owners[owner].held >= j->limits.client_held)
+    return tri_status_fail(err, TRI_E_BUSY, "this client has %u jobs here, which is the limit; try again when one has ended",
+                           j->owners[owner].held);
+  return TRI_OK;
+}
+
+/* Jobs that will not begin after it. */
+static uint32_t ahead_of(const tri_jobs *j, int32_t priority) {
+  uint32_t n = j->running;
+  for (const tri_job *job = j->first; job; job = job->next) n += job->state == TRI_JOB_QUEUED && job->priority >= priority;
+  return n;
+}
+
 static void append(tri_jobs *j, tri_job *job) {
+  tri_jobs_owner *owner = &j->owners[job->owner];
+  memcpy(owner->key, job->client_key, TRI_KEY_BYTES);
+  owner->held++;
   tri_job **bucket = &j->bucket[job->id % TRI_JOBS_BUCKETS];
   job->same_bucket = *bucket, *bucket = job;
   job->before = j->last;
@@ -145,16 +175,17 @@ static void append(tri_jobs *j, tri_job *job) {
 
 tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incoming *from, int64_t now_us, tri_job **out, uint32_t *ahead,
                            tri_error *err) {
-  if (j->held >= TRI_JOBS_MAX)
-    return tri_status_fail(err, TRI_E_BUSY, "the queue is full (%d jobs); try again later", TRI_JOBS_MAX);
   part grammar = {0}, prompt = {0};
-  tri_status status = check_options(j, m, err);
+  uint32_t owner = owner_of(j, from->key);
+  tri_status status = check_room(j, owner, err);
+  if (status == TRI_OK) status = check_options(j, m, err);
   if (status == TRI_OK) status = split(m, from, &grammar, &prompt, err);
   if (status != TRI_OK) return status;
   tri_job *job = calloc(1, sizeof *job);
   if (!job) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a job");
   *job = (tri_job){.client = from->from, .want = m->want, .predict = m->predict, .ignore_end = m->ignore_end, .detach = m->detach,
-                   .sampling = m->sampling, .n_stop_tokens = m->n_stop_tokens, .sends = !m->detach, .submitted_us = now_us};
+                   .owner = owner, .priority = m->priority,
+                   .deadline_us = m->deadline_ms ? now_us + 1000ll * m->deadline_ms : INT64_MAX, .sampling = m->sampling, .n_stop_tokens = m->n_stop_tokens, .sends = !m->detach, .submitted_us = now_us};
   memcpy(job->stop_tokens, m->stop_tokens, sizeof job->stop_tokens);
   memcpy(job->client_key, from->key, TRI_KEY_BYTES);
   status = m->ids ? read_ids(j, prompt, &job->tokens, err) : read_text(j, m, prompt, &job->tokens, err);
@@ -164,7 +195,7 @@ tri_status tri_jobs_submit(tri_jobs *j, const tri_msg_submit *m, const tri_incom
   if (status != TRI_OK) return free_job(job), status;
   job->prompt = (uint32_t)job->tokens.len;
   job->id = j->next_id++;
-  *ahead = j->queued + j->running;
+  *ahead = ahead_of(j, job->priority);
   append(j, job);
   *out = job;
   return TRI_OK;
@@ -178,21 +209,31 @@ tri_job *tri_jobs_find(const tri_jobs *j, uint64_t id) {
   return job;
 }
 
-static tri_job *first_in(const tri_jobs *j, tri_job_state state) {
-  tri_job *job = j->first;
-  while (job && job->state != state) job = job->next;
-  return job;
-}
-
 static bool is_suspect(const tri_job *job) { return job->interrupted >= TRI_JOBS_SUSPECT; }
 
+/* Does a go before b, which is older? */
+static bool goes_before(const tri_jobs *j, const tri_job *a, const tri_job *b) {
+  bool a_ran = a->started_us, b_ran = b->started_us;
+  if (a_ran != b_ran) return a_ran;
+  if (a_ran) return false;
+  if (a->priority != b->priority) return a->priority > b->priority;
+  return j->owners[a->owner].running < j->owners[b->owner].running;
+}
+
+static bool may_run(const tri_jobs *j, const tri_job *job) {
+  uint32_t most = j->limits.client_running;
+  return job->state == TRI_JOB_QUEUED && (!most || j->owners[job->owner].running < most);
+}
+
 tri_job *tri_jobs_next(const tri_jobs *j) {
-  tri_job *job = first_in(j, TRI_JOB_QUEUED);
-  if (!job || !j->running) return job;
-  if (is_suspect(job)) return NULL;
+  tri_job *best = NULL;
+  for (tri_job *job = j->first; job; job = job->next)
+    if (may_run(j, job) && (!best || goes_before(j, job, best))) best = job;
+  if (!best || !j->running) return best;
+  if (is_suspect(best)) return NULL;
   for (const tri_job *other = j->first; other; other = other->next)
     if (other->state == TRI_JOB_RUNNING && is_suspect(other)) return NULL;
-  return job;
+  return best;
 }
 
 tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us) {
@@ -201,6 +242,7 @@ tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us) {
   job->state = TRI_JOB_RUNNING;
   if (!job->started_us) job->started_us = now_us;
   j->queued--, j->running++;
+  j->owners[job->owner].running++;
   return job;
 }
 
@@ -209,7 +251,7 @@ void tri_jobs_interrupt(tri_jobs *j, const char *why, int64_t now_us) {
   for (tri_job *job = j->first; job; job = job->next) {
     if (job->state != TRI_JOB_RUNNING) continue;
     job->sent = job->done = 0;
-    if (why && ++job->interrupted > j->retries) {
+    if (why && ++job->interrupted > j->limits.retries) {
       char text[TRI_MAX_TEXT];
       if (job->interrupted == 1) snprintf(text, sizeof text, "%s", why);
       else snprintf(text, sizeof text, "%u pipelines in a row ended before it got on; the last: %.400s", job->interrupted, why);
@@ -218,6 +260,7 @@ void tri_jobs_interrupt(tri_jobs *j, const char *why, int64_t now_us) {
     }
     job->state = TRI_JOB_QUEUED;
     j->queued++, j->running--;
+    j->owners[job->owner].running--;
   }
 }
 
@@ -240,7 +283,7 @@ static double per_second(uint32_t n, int64_t us) { return us > 0 ? n * 1e6 / (do
 void tri_jobs_end(tri_jobs *j, tri_job *job, tri_done_reason reason, const char *error, int64_t now_us) {
   if (job->state == TRI_JOB_ENDED) return;
   if (job->state == TRI_JOB_QUEUED) j->queued--;
-  else j->running--;
+  else j->running--, j->owners[job->owner].running--;
   job->state = TRI_JOB_ENDED;
   job->reason = reason;
   job->ended_us = now_us;
@@ -252,6 +295,11 @@ void tri_jobs_end(tri_jobs *j, tri_job *job, tri_done_reason reason, const char 
     j->prefill_per_s = per_second(job->prompt, job->prefilled_us - job->started_us);
     if (generated > 1) j->decode_per_s = per_second(generated - 1, job->ended_us - job->prefilled_us);
   }
+}
+
+void tri_jobs_expire(tri_jobs *j, int64_t now_us) {
+  for (tri_job *job = j->first; job; job = job->next)
+    if (now_us >= job->deadline_us) tri_jobs_end(j, job, TRI_DONE_DEADLINE, NULL, now_us);
 }
 
 void tri_jobs_done(tri_job *job, tri_msg_done *out) {
@@ -274,6 +322,7 @@ void tri_jobs_remove(tri_jobs *j, tri_job **job) {
   if (next) next->before = before;
   else j->last = before;
   j->held--;
+  j->owners[(*job)->owner].held--;
   j->held_tokens -= (*job)->prompt;
   j->held_grammar_bytes -= (*job)->grammar.len;
   free_job(*job);

@@ -14,6 +14,7 @@ static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *enrol, *key_o
     *objective_name = "throughput";
 static bool no_announce;
 static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5, itl_target_ms;
+static int64_t client_jobs, client_running;
 static tri_args_list expect;
 static bool all_workers;
 static const tri_arg args[] = {
@@ -40,6 +41,10 @@ static const tri_arg args[] = {
      "A worker that gives no sign of life for so long is lost (default 5; they give one a second).", 2, 3600},
     {"retries", 0, TRI_ARG_INT, &retries, "N",
      "A job whose pipeline fails under it more than so many times without a new token fails too (default 5).", 0, 1000},
+    {"client-jobs", 0, TRI_ARG_INT, &client_jobs, "N", "Jobs that one client may have here (default: as many as there is room for).", 1,
+     TRI_JOBS_MAX},
+    {"client-running", 0, TRI_ARG_INT, &client_running, "N", "Of them at once (default: as many as there are slots).", 1,
+     TRI_SCHEDULER_SLOTS},
     {"ready-fd", 0, TRI_ARG_INT, &ready_fd, "FD", "Write the endpoint to this descriptor, then a line once it serves.", 0, 1 << 20},
 };
 static const tri_args_spec spec = {
@@ -93,7 +98,9 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
                                   .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
                                   .objective = objective, .all_workers = all_workers, .context = (uint32_t)context,
                                   .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .itl_target_ms = itl_target_ms, .wire = wire, .kv_type = kv_type,
-                                  .lost_ms = lost_after * 1000, .retries = (uint32_t)retries, .ready_fd = (int)ready_fd};
+                                  .lost_ms = lost_after * 1000, .ready_fd = (int)ready_fd,
+                                  .limits = {.retries = (uint32_t)retries, .client_held = (uint32_t)client_jobs,
+                                             .client_running = (uint32_t)client_running}};
   return TRI_OK;
 }
 

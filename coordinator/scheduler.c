@@ -113,14 +113,16 @@ static void add_streams(const draft *d, const offer *o, uint32_t most) {
   }
 }
 
-/* The slot of the oldest job after that one with rows of its prompt to send; false: none. */
-static bool next_prompt(const tri_scheduler *s, const offer *o, uint64_t after, uint32_t *slot) {
+static bool goes_first(const tri_job *a, const tri_job *b) { return a->priority != b->priority ? a->priority > b->priority : a->id < b->id; }
+
+/* The slot of the first job after that one (NULL: of all) with rows of its prompt to send, by priority and age; false: none. */
+static bool next_prompt(const tri_scheduler *s, const offer *o, const tri_job *after, uint32_t *slot) {
   bool found = false;
   for (uint32_t i = 0; i < s->slots; i++) {
     const tri_job *job = o->job[i];
-    if (!job || job->id <= after || generates(job) || !unsent(job)) continue;
+    if (!job || generates(job) || !unsent(job) || (after && !goes_first(after, job))) continue;
     if (job->sent == 0 && s->n_opens == TRI_MAX_OPENS) continue;
-    if (!found || job->id < o->job[*slot]->id) *slot = i, found = true;
+    if (!found || goes_first(job, o->job[*slot])) *slot = i, found = true;
   }
   return found;
 }
@@ -137,16 +139,16 @@ static uint32_t run_rows(const tri_scheduler *s, const tri_job *job, uint32_t mo
 
 /* The rows of a LOGITS job go alone: their payload is one job's. */
 static bool add_logits(const draft *d, const offer *o, uint32_t most) {
-  uint64_t after = 0;
-  for (uint32_t slot; next_prompt(d->s, o, after, &slot); after = o->job[slot]->id)
+  const tri_job *after = NULL;
+  for (uint32_t slot; next_prompt(d->s, o, after, &slot); after = o->job[slot])
     if (o->job[slot]->want == TRI_WANT_LOGITS) return add_run(d, slot, o->job[slot], run_rows(d->s, o->job[slot], most)), true;
   return false;
 }
 
-/* Chunks of prompts, the oldest job's first; true: the turn of a LOGITS job has come. */
+/* Chunks of prompts, by priority and age; true: the turn of a LOGITS job has come. */
 static bool add_prompts(const draft *d, const offer *o, uint32_t most) {
-  uint64_t after = 0;
-  for (uint32_t slot; most && d->flight->n_runs < TRI_MAX_RUNS && next_prompt(d->s, o, after, &slot); after = o->job[slot]->id) {
+  const tri_job *after = NULL;
+  for (uint32_t slot; most && d->flight->n_runs < TRI_MAX_RUNS && next_prompt(d->s, o, after, &slot); after = o->job[slot]) {
     if (o->job[slot]->want == TRI_WANT_LOGITS) return true;
     uint32_t rows = run_rows(d->s, o->job[slot], most);
     add_run(d, slot, o->job[slot], rows);

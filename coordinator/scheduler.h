@@ -7,7 +7,7 @@
 /* Which rows go into the pipeline next, and what their results mean. Pure: no socket, no clock.
  *
  * A job holds a slot of the KV cache while it has rows to send. A step takes rows of many jobs: of those that generate one each, fed
- * when its token is back, and beside them chunks of prompts, the oldest job's first. How many of each, and how many steps are on
+ * when its token is back, and beside them chunks of prompts, by priority and age. How many of each, and how many steps are on
  * their way at once, is the pace's to say. A job that an earlier pipeline left behind begins with its prompt and the tokens
  * generated so far, as if all that were the prompt. Every stage takes steps in the same order, so a slot can be given to the next job
  * as soon as the last step of the one before has been sent: its positions are overwritten in the same order, and a position is never

@@ -17,7 +17,7 @@
   X(HOLDS, holds, Holds) X(ENROL, enrol, Enrol) X(ENROLLED, enrolled, Enrolled)
 
 const char *tri_done_reason_name(tri_done_reason reason) {
-  static const char *const names[TRI_DONE_COUNT] = {"length", "end", "stop", "cancelled", "failed"};
+  static const char *const names[TRI_DONE_COUNT] = {"length", "end", "stop", "cancelled", "failed", "deadline"};
   return reason < TRI_DONE_COUNT ? names[reason] : "unknown";
 }
 
@@ -99,6 +99,7 @@ static void check_submit(verdict *v, const tri_msg_submit *m) {
   require(v, !m->grammar == !m->grammar_bytes, "grammar_bytes", "a grammar without text, or a text without its language");
   check_tokens(v, m->stop_tokens, m->n_stop_tokens, TRI_MAX_STOP_TOKENS, "stop_tokens");
   require(v, (unsigned)m->want < TRI_WANT_COUNT, "want", "unknown");
+  require(v, m->priority >= -TRI_MAX_PRIORITY && m->priority <= TRI_MAX_PRIORITY, "priority", "out of range");
   if (m->n_stops > TRI_MAX_STOPS) { refuse_field(v, "stops", "too many"); return; }
   for (uint32_t i = 0; i < m->n_stops; i++) {
     size_t n = strnlen(m->stops[i], TRI_MAX_STOP);
@@ -165,7 +166,7 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_stop(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(leave)
 #define FIELDS_submit(NUM, TEXT, NOTE, BYTES)                                                                \
   NUM(protocol) NUM(ids) NUM(special) NUM(no_bos) NUM(predict) NUM(want) NUM(ignore_end) NUM(detach)        \
-  NUM(grammar) NUM(grammar_bytes)
+  NUM(grammar) NUM(grammar_bytes) NUM(priority) NUM(deadline_ms)
 #define FIELDS_accepted(NUM, TEXT, NOTE, BYTES) NUM(job) NUM(prompt_tokens) NUM(ahead)
 #define FIELDS_tokens(NUM, TEXT, NOTE, BYTES) NUM(job) NUM(index)
 #define FIELDS_done(NUM, TEXT, NOTE, BYTES)                                                                  \

@@ -22,6 +22,7 @@ enum {
   TRI_MAX_TEXT = 512,
   TRI_MAX_FAILURE = 192,    /* text of one run's */
   TRI_MAX_ENDPOINT = 256,
+  TRI_MAX_PRIORITY = 10,
   TRI_MAX_STOPS = 8,
   TRI_MAX_STOP = 257,
   TRI_MAX_STOP_TOKENS = 16,
@@ -43,7 +44,7 @@ enum {
 
 typedef enum tri_want { TRI_WANT_NONE, TRI_WANT_SAMPLE, TRI_WANT_LOGITS, TRI_WANT_SCORE, TRI_WANT_COUNT } tri_want;
 typedef enum tri_done_reason {
-  TRI_DONE_LENGTH, TRI_DONE_END, TRI_DONE_STOP, TRI_DONE_CANCELLED, TRI_DONE_FAILED, TRI_DONE_COUNT
+  TRI_DONE_LENGTH, TRI_DONE_END, TRI_DONE_STOP, TRI_DONE_CANCELLED, TRI_DONE_FAILED, TRI_DONE_DEADLINE, TRI_DONE_COUNT
 } tri_done_reason;
 
 typedef struct tri_msg_hello {
@@ -103,7 +104,8 @@ typedef struct tri_msg_heartbeat { uint32_t epoch; uint64_t steps, rows, busy_us
 typedef struct tri_msg_fault { uint32_t epoch; int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_fault;
 typedef struct tri_msg_stop { uint32_t epoch; bool leave; } tri_msg_stop;
 typedef struct tri_msg_submit {
-  uint32_t protocol, predict, n_stops, n_stop_tokens;
+  uint32_t protocol, predict, n_stops, n_stop_tokens, deadline_ms;
+  int32_t priority; /* at most TRI_MAX_PRIORITY from 0 */
   bool ids, special, no_bos, ignore_end, detach;
   tri_want want;
   tri_lang grammar;

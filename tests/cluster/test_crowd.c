@@ -109,7 +109,32 @@ static void all_get_what_they_get_alone(void **state) {
   }
 }
 
+/* It waits behind six others until its time is up. */
+static void a_deadline_ends_a_job(void **state) {
+  (void)state;
+  enum { OTHERS = 6 };
+  tri_cluster *c = start(2, 2);
+  tri_client *client = lab_dial(c);
+  tri_msg_submit m = lab_request(TRI_WANT_SAMPLE, LAB_CONTEXT);
+  m.ignore_end = true;
+  for (int i = 0; i < OTHERS; i++) lab_submit(client, &m, story, sizeof story - 1);
+  m.priority = -1, m.deadline_ms = 1;
+  lab_submit(client, &m, story, sizeof story - 1);
+  uint64_t last = 0;
+  for (int done = 0, ended = 0; done <= OTHERS;) {
+    tri_client_event e = lab_next(client);
+    if (e.msg->kind == TRI_MSG_ACCEPTED) last = e.msg->accepted.job;
+    if (e.msg->kind != TRI_MSG_DONE) continue;
+    bool late = e.msg->done.reason == TRI_DONE_DEADLINE;
+    if (late) assert_int_equal(e.msg->done.job, last);
+    ended += late;
+    if (++done > OTHERS) assert_int_equal(ended, 1);
+  }
+  tri_client_close(&client);
+  tri_cluster_stop(&c);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(all_get_what_they_get_alone)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(all_get_what_they_get_alone), cmocka_unit_test(a_deadline_ends_a_job)};
   return cmocka_run_group_tests(tests, prepare, clean_up);
 }

@@ -7,6 +7,7 @@
 
 enum { VOCAB = 100, CONTEXT = 16, RETRIES = 4 };
 
+static const tri_jobs_limits limits = {.retries = RETRIES};
 static tri_jobs jobs;
 static tri_job *job;
 static tri_error err;
@@ -14,7 +15,7 @@ static uint32_t ahead;
 
 static int start(void **state) {
   (void)state;
-  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB, RETRIES);
+  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB, &limits);
   return 0;
 }
 static int stop(void **state) {
@@ -189,7 +190,7 @@ static void done_can_be_told_twice(void **state) {
   tri_msg_done done;
   assert_ok(tri_model_open(&model, TRIREME_SOURCE "/models/story-bitnet.gguf", &err), err);
   const tri_tokenizer *t = tri_model_tokenizer(model);
-  tri_jobs_init(&jobs, t, 1000, (uint32_t)tri_tokenizer_size(t), RETRIES);
+  tri_jobs_init(&jobs, t, 1000, (uint32_t)tri_tokenizer_size(t), &limits);
   tri_msg_submit m = request(TRI_WANT_SAMPLE);
   m.n_stops = 1;
   strcpy(m.stops[0], "King Arthur");
@@ -253,7 +254,7 @@ static void a_grammar_comes_before_the_prompt_and_is_checked(void **state) {
 
 static void logits_are_limited_in_bytes(void **state) {
   (void)state;
-  tri_jobs_init(&jobs, NULL, 1 << 16, 1 << 20, RETRIES);
+  tri_jobs_init(&jobs, NULL, 1 << 16, 1 << 20, &limits);
   int32_t *ids = calloc(65, sizeof *ids);
   tri_msg_submit m = request(TRI_WANT_LOGITS);
   assert_fails(submit(&m, ids, 65), TRI_E_LIMIT, err, "logits of 65 tokens");
@@ -261,8 +262,88 @@ static void logits_are_limited_in_bytes(void **state) {
   free(ids);
 }
 
+static tri_job *of_client(uint8_t client, int32_t priority, uint32_t deadline_ms) {
+  tri_msg_submit m = request(TRI_WANT_SAMPLE);
+  m.priority = priority, m.deadline_ms = deadline_ms;
+  tri_incoming from = {.key = {client}, .payload = (const uint8_t *)some, .payload_len = 3 * sizeof *some};
+  assert_ok(tri_jobs_submit(&jobs, &m, &from, 1000, &job, &ahead, &err), err);
+  return job;
+}
+
+static void clients_share_and_priorities_go_first(void **state) {
+  (void)state;
+  /* one client's crowd does not keep another waiting */
+  tri_job *crowd[4], *lone;
+  for (int i = 0; i < 4; i++) crowd[i] = of_client(1, 0, 0);
+  lone = of_client(2, 0, 0);
+  assert_true(tri_jobs_take(&jobs, 20) == crowd[0]);
+  assert_true(tri_jobs_take(&jobs, 20) == lone);
+  assert_true(tri_jobs_take(&jobs, 20) == crowd[1]);
+  /* nor does what can wait */
+  tri_job *low = of_client(3, -1, 0), *high = of_client(1, 3, 0);
+  assert_int_equal(ahead, 3); /* those that run */
+  assert_true(tri_jobs_take(&jobs, 20) == high);
+  of_client(4, -1, 0);
+  assert_int_equal(ahead, 4 + 3);
+  /* who ran before goes before all that did not */
+  tri_jobs_interrupt(&jobs, NULL, 30);
+  assert_true(tri_jobs_take(&jobs, 40) == crowd[0]);
+  assert_true(tri_jobs_take(&jobs, 40) == crowd[1]);
+  assert_true(tri_jobs_take(&jobs, 40) == lone);
+  assert_true(tri_jobs_take(&jobs, 40) == high);
+  assert_true(tri_jobs_take(&jobs, 40) == crowd[2]);
+  assert_true(tri_jobs_take(&jobs, 40) == crowd[3]);
+  assert_true(tri_jobs_take(&jobs, 40) == low);
+}
+
+static void a_client_has_limits(void **state) {
+  (void)state;
+  jobs.limits.client_held = 3, jobs.limits.client_running = 2;
+  for (int i = 0; i < 3; i++) of_client(1, 0, 0);
+  tri_msg_submit m = request(TRI_WANT_SAMPLE);
+  tri_incoming from = {.key = {1}, .payload = (const uint8_t *)some, .payload_len = 3 * sizeof *some};
+  assert_fails(tri_jobs_submit(&jobs, &m, &from, 10, &job, &ahead, &err), TRI_E_BUSY, err, "this client has 3 jobs");
+  tri_job *first = tri_jobs_take(&jobs, 20);
+  assert_non_null(tri_jobs_take(&jobs, 20));
+  assert_null(tri_jobs_take(&jobs, 20));
+  tri_job *other = of_client(2, 0, 0);
+  assert_true(tri_jobs_take(&jobs, 20) == other);
+  tri_jobs_end(&jobs, first, TRI_DONE_CANCELLED, NULL, 30);
+  tri_jobs_remove(&jobs, &first);
+  assert_non_null(tri_jobs_take(&jobs, 30));
+  of_client(1, 0, 0); /* and it may have another */
+  /* places of those who have nothing here any more are used again */
+  for (uint8_t i = 3; i < 250; i++) {
+    tri_job *one = of_client(i, 0, 0);
+    tri_jobs_end(&jobs, one, TRI_DONE_CANCELLED, NULL, 30);
+    tri_jobs_remove(&jobs, &one);
+  }
+  uint32_t owners = 0;
+  for (uint32_t i = 0; i < TRI_JOBS_MAX; i++) owners += jobs.owners[i].held > 0;
+  assert_int_equal(owners, 2);
+}
+
+static void deadlines_end_jobs_wherever_they_stand(void **state) {
+  (void)state;
+  tri_job *runs = of_client(1, 0, 5), *waits = of_client(1, 0, 7), *stays = of_client(1, 0, 0);
+  tri_jobs_take(&jobs, 1000);
+  tri_jobs_expire(&jobs, 5999);
+  assert_int_equal(runs->state, TRI_JOB_RUNNING);
+  tri_jobs_expire(&jobs, 6000);
+  assert_int_equal(runs->state, TRI_JOB_ENDED);
+  assert_int_equal(runs->reason, TRI_DONE_DEADLINE);
+  assert_int_equal(waits->state, TRI_JOB_QUEUED);
+  tri_jobs_expire(&jobs, 1000000);
+  assert_int_equal(waits->reason, TRI_DONE_DEADLINE);
+  assert_int_equal(stays->state, TRI_JOB_QUEUED);
+  assert_int_equal(jobs.ended_failed, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(clients_share_and_priorities_go_first, start, stop),
+      cmocka_unit_test_setup_teardown(a_client_has_limits, start, stop),
+      cmocka_unit_test_setup_teardown(deadlines_end_jobs_wherever_they_stand, start, stop),
       cmocka_unit_test_setup_teardown(refusals_say_what_is_wrong, start, stop),
       cmocka_unit_test_setup_teardown(the_queue_is_bounded_and_in_order, start, stop),
       cmocka_unit_test_setup_teardown(a_job_ends_at_its_length_or_the_contexts, start, stop),

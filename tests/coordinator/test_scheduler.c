@@ -34,7 +34,7 @@ static void serve_slots(uint32_t slots, uint32_t stages) {
 static int start(void **state) {
   (void)state;
   now_us = 1000;
-  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB, RETRIES);
+  tri_jobs_init(&jobs, NULL, CONTEXT, VOCAB, &(tri_jobs_limits){.retries = RETRIES});
   serve_slots(1, STAGES);
   return 0;
 }

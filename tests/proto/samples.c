@@ -84,6 +84,7 @@ static void submit(uint64_t *s, tri_msg_submit *m) {
   m->protocol = u32(s), m->predict = u32(s), m->n_stops = between(s, 0, TRI_MAX_STOPS), m->ids = flag(s);
   m->special = flag(s), m->no_bos = flag(s), m->ignore_end = flag(s), m->detach = flag(s);
   m->want = (tri_want)pick(s, TRI_WANT_COUNT - 1), m->sampling = sampling(s);
+  m->priority = (int32_t)between(s, 0, 2 * TRI_MAX_PRIORITY) - TRI_MAX_PRIORITY, m->deadline_ms = u32(s);
   for (uint32_t i = 0; i < m->n_stops; i++) {
     text(s, m->stops[i], TRI_MAX_STOP, 1);
     if (flag(s)) memcpy(m->stops[i], "\n", 1);

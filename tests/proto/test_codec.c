@@ -120,6 +120,8 @@ static void encode_refuses_numbers_beyond_the_limits(void **state) {
   REFUSED(TRI_MSG_OPEN, in.open.slot = 1u << 31, "open.slot");
   REFUSED(TRI_MSG_SUBMIT, in.submit.want = TRI_WANT_COUNT, "submit.want");
   REFUSED(TRI_MSG_DONE, in.done.reason = TRI_DONE_COUNT, "done.reason");
+  REFUSED(TRI_MSG_SUBMIT, in.submit.priority = TRI_MAX_PRIORITY + 1, "submit.priority");
+  REFUSED(TRI_MSG_SUBMIT, in.submit.priority = -TRI_MAX_PRIORITY - 1, "submit.priority");
   REFUSED(TRI_MSG_RESULT, in.result.n_tokens = TRI_MAX_RUNS + 1, "result.tokens: too many");
   REFUSED(TRI_MSG_RESULT, (in.result.n_tokens = 1, in.result.tokens[0] = -1), "result.tokens: not a token");
   REFUSED(TRI_MSG_RESULT, in.result.n_logprobs = TRI_MAX_ROWS + 1, "result.logprobs");
