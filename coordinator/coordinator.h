@@ -2,7 +2,7 @@
 #ifndef TRI_COORDINATOR_COORDINATOR_H
 #define TRI_COORDINATOR_COORDINATOR_H
 #include "coordinator/jobs.h"
-#include "coordinator/plan.h"
+#include "coordinator/plan_file.h"
 #include "engine/wire.h"
 #include "proto/keys.h"
 
@@ -18,6 +18,7 @@ typedef struct tri_coordinator_config {
   size_t n_expect;
   uint32_t min_workers;   /* at least 1 */
   tri_plan_objective objective;
+  const tri_plan_file *nodes; /* what a person knows or wishes of workers, by name; NULL: nothing */
   bool all_workers;       /* each gets a layer where that is possible, in the order of their names */
   uint32_t context, slots, max_rows;
   int64_t itl_target_ms;  /* between two tokens of a stream while prompts are computed; 0: twice what it is without them */

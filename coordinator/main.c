@@ -11,12 +11,13 @@
 #include "engine/kv.h"
 
 static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *enrol, *key_option, *wire_name = "int8", *kv_name = "f16",
-    *objective_name = "throughput";
+    *objective_name = "throughput", *nodes_path;
 static bool no_announce;
 static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5, itl_target_ms;
 static int64_t client_jobs, client_running;
 static tri_args_list expect;
 static bool all_workers;
+static tri_plan_file nodes;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file. Workers get what they need of it from here.", 0, 0},
     {"listen", 0, TRI_ARG_STRING, &listen_on, "ENDPOINT", "Where workers and clients connect (default tcp://0.0.0.0:7117).", 0, 0},
@@ -29,6 +30,7 @@ static const tri_arg args[] = {
     {"expect", 0, TRI_ARG_MULTI, &expect, "NAME", "A worker that must be there and be used; several give the order of the stages.", 0, 0},
     {"optimise", 0, TRI_ARG_STRING, &objective_name, "GOAL",
      "Plan for throughput (many streams) or latency (one) (default throughput).", 0, 0},
+    {"nodes", 0, TRI_ARG_STRING, &nodes_path, "FILE", "Layers, order, memory and figures of workers: docs/SCALING.md.", 0, 0},
     {"all-workers", 0, TRI_ARG_FLAG, &all_workers, NULL, "Give each worker a layer, even if that makes it slower.", 0, 0},
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context: prompt and answer together, in tokens (default: the model's).", 1, TRI_MAX_CONTEXT},
     {"slots", 0, TRI_ARG_INT, &slots, "N", "Sequences in the pipeline at once (default 1).", 1, TRI_SCHEDULER_SLOTS},
@@ -92,13 +94,16 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
   static char key_dir[PATH_MAX];
   status = choose_key(key_dir, err);
   if (status != TRI_OK) return status;
+  if (nodes_path) status = tri_plan_file_read(&nodes, nodes_path, err);
+  if (status != TRI_OK) return status;
   uint32_t expected = (uint32_t)expect.count;
   *out = (tri_coordinator_config){.model_path = model_path, .listen = listen_on, .enrol = enrol, .announce = !no_announce,
                                   .key_dir = key_dir, .expect = expect.items, .n_expect = expected,
                                   .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
-                                  .objective = objective, .all_workers = all_workers, .context = (uint32_t)context,
-                                  .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows, .itl_target_ms = itl_target_ms, .wire = wire, .kv_type = kv_type,
-                                  .lost_ms = lost_after * 1000, .ready_fd = (int)ready_fd,
+                                  .objective = objective, .nodes = nodes_path ? &nodes : NULL, .all_workers = all_workers,
+                                  .context = (uint32_t)context, .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows,
+                                  .itl_target_ms = itl_target_ms, .wire = wire, .kv_type = kv_type, .lost_ms = lost_after * 1000,
+                                  .ready_fd = (int)ready_fd,
                                   .limits = {.retries = (uint32_t)retries, .client_held = (uint32_t)client_jobs,
                                              .client_running = (uint32_t)client_running}};
   return TRI_OK;

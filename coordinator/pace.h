@@ -13,7 +13,7 @@
  *   read once a step), many small ones leave no stage idle: D is the one with the least cycle. */
 
 typedef struct tri_pace_stage {
-  tri_plan_worker worker; /* layer_ns to head_many_ns */
+  tri_plan_worker worker; /* layer_ns to head_rows_ns */
   uint32_t layers;
   bool head;
   double scale;           /* a step takes so many times what the worker's own timing lets expect */

@@ -11,17 +11,16 @@ static const uint64_t LONGEST_NS = 10000000000000, LARGEST_ROW = 1 << 24;
 
 static uint64_t bounded(uint64_t ns) { return ns < LONGEST_NS ? ns : LONGEST_NS; }
 
-/* A step of 1 row takes `one`, of TRI_PLAN_MANY rows TRI_PLAN_MANY * many; between them it is linear, beyond proportional. */
-static uint64_t step_ns(uint64_t one, uint64_t many, uint32_t rows) {
-  one = bounded(one), many = bounded(many);
-  if (many == 0) return rows * one;
-  uint64_t whole = many * TRI_PLAN_MANY;
+/* A step of 1 row takes `one`, of TRI_PLAN_MANY rows `whole`; between them it is linear, beyond proportional. */
+static uint64_t step_ns(uint64_t one, uint64_t whole, uint32_t rows) {
+  one = bounded(one), whole = bounded(whole);
+  if (whole == 0) return rows * one;
   if (whole < one) whole = one;
   return rows > TRI_PLAN_MANY ? whole * rows / TRI_PLAN_MANY : one + (rows - 1) * (whole - one) / (TRI_PLAN_MANY - 1);
 }
 
 uint64_t tri_plan_stage_ns(const tri_plan_worker *w, uint32_t layers, bool head, uint32_t rows) {
-  return layers * step_ns(w->layer_ns, w->layer_many_ns, rows) + (head ? step_ns(w->head_ns, w->head_many_ns, rows) : 0);
+  return layers * step_ns(w->layer_ns, w->layer_rows_ns, rows) + (head ? step_ns(w->head_ns, w->head_rows_ns, rows) : 0);
 }
 
 static uint64_t transfer_ns(uint64_t row_bytes, uint32_t rows, uint64_t bytes_s) {
@@ -112,9 +111,9 @@ static tri_status check_wishes(const tri_plan_model *m, const tri_plan_worker *w
 
 /* --- the plan --- */
 
-static bool has_wishes(const plan_problem *p) {
-  for (uint32_t i = 0; i < p->n; i++)
-    if (plan_pinned(&p->workers[i]) || p->workers[i].position) return true;
+bool plan_has_wishes(const tri_plan_worker *workers, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++)
+    if (plan_pinned(&workers[i]) || workers[i].position) return true;
   return false;
 }
 
@@ -126,9 +125,10 @@ static tri_status find_order(plan_problem *p, bool fixed, plan_order *order, boo
       if (!p->workers[i].excluded) order->worker[order->count++] = i;
     return TRI_OK;
   }
-  if (has_wishes(p)) return plan_order_climb(p, order, possible, err);
+  if (plan_has_wishes(p->workers, p->n)) return plan_order_climb(p, order, possible, err);
   if (p->objective == TRI_PLAN_LATENCY) return plan_order_latency(p, order, possible, err);
-  *possible = plan_order_throughput(p, order);
+  uint64_t slowest_ns;
+  *possible = plan_order_throughput(p, order, &slowest_ns);
   return TRI_OK;
 }
 
@@ -157,7 +157,7 @@ static void measure(plan_problem p, uint32_t rows, const tri_plan *plan, uint64_
     uint64_t ns = tri_plan_stage_ns(w, s->last - s->first, s->last == p.m->layers, rows);
     uint64_t send = i + 1 < plan->stages ? larger(plan_send_ns(&p, s->worker), plan_receive_ns(&p, s[1].worker)) : 0;
     *slowest = larger(*slowest, larger(ns, send));
-    *whole += ns + send + w->round_trip_ns;
+    *whole += ns + send + w->rtt_ns;
   }
 }
 

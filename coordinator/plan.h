@@ -30,10 +30,10 @@ typedef struct tri_plan_model {
 typedef struct tri_plan_worker {
   const char *name;           /* for texts */
   uint64_t layer_ns, head_ns; /* one row through one layer; through norm and head */
-  uint64_t layer_many_ns, head_many_ns; /* a row's share of a step of TRI_PLAN_MANY rows; 0: not measured, as one row alone */
+  uint64_t layer_rows_ns, head_rows_ns; /* a step of TRI_PLAN_MANY rows; 0: not measured, each row as one alone */
   uint64_t memory_bytes;      /* it may use */
   uint64_t buffer_bytes;      /* that any stage needs there, beside its layers and the model's ends */
-  uint64_t round_trip_ns;     /* to the coordinator */
+  uint64_t rtt_ns;     /* to the coordinator */
   uint64_t up_bytes_s, down_bytes_s; /* its link, per second; 0: no limit */
   /* what its owner wishes */
   bool excluded;              /* gets nothing */

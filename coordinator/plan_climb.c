@@ -92,10 +92,10 @@ static tri_status try(plan_problem *p, const plan_order *tried, plan_order *o, p
 }
 
 /* One round over all moves. */
-static tri_status climb(plan_problem *p, plan_order *o, plan_cost *best, tri_error *err) {
+static tri_status climb_once(plan_problem *p, plan_order *o, plan_cost *best, uint64_t most_work, tri_error *err) {
   tri_status status = TRI_OK;
   for (uint32_t from = 0; from < o->count; from++) {
-    for (uint32_t to = 0; to < o->count && p->work < MOST_WORK && status == TRI_OK; to++) {
+    for (uint32_t to = 0; to < o->count && p->work < most_work && status == TRI_OK; to++) {
       plan_order tried = *o;
       plan_order_move(&tried, from, to);
       if (from != to) status = try(p, &tried, o, best, err);
@@ -116,21 +116,25 @@ static tri_status try_all(plan_problem *p, plan_order *tried, uint32_t fixed, pl
   return status;
 }
 
-tri_status plan_order_climb(plan_problem *p, plan_order *out, bool *possible, tri_error *err) {
+tri_status plan_climb(plan_problem *p, plan_order *o, uint64_t most_work, bool *possible, tri_error *err) {
   plan_cost best = {0}, before;
-  begin(p, out);
-  sort_positions(p, out);
-  plan_order tried = *out;
-  if (tried.count <= ALL_ORDERS) {
-    tri_status status = try_all(p, &tried, 0, out, &best, err);
-    *possible = best.possible;
-    return status;
-  }
-  tri_status status = try(p, &tried, out, &best, err);
+  plan_order start = *o;
+  tri_status status = try(p, &start, o, &best, err);
   do {
     before = best;
-    if (status == TRI_OK) status = climb(p, out, &best, err);
+    if (status == TRI_OK) status = climb_once(p, o, &best, most_work, err);
   } while (status == TRI_OK && plan_cost_less(&best, &before));
+  *possible = best.possible;
+  return status;
+}
+
+tri_status plan_order_climb(plan_problem *p, plan_order *out, bool *possible, tri_error *err) {
+  begin(p, out);
+  sort_positions(p, out);
+  if (out->count > ALL_ORDERS) return plan_climb(p, out, MOST_WORK, possible, err);
+  plan_cost best = {0};
+  plan_order tried = *out;
+  tri_status status = try_all(p, &tried, 0, out, &best, err);
   *possible = best.possible;
   return status;
 }

@@ -8,11 +8,13 @@
 
 /* --- left out --- */
 
-/* The best plan of all the plan's workers and worker i, each with a layer, over all places for it (in a fixed order its own).
- * False: there is none. */
+/* The best plan of all the plan's workers and worker i, each with a layer, over the places for it: in a fixed order its own, and
+ * in a long pipeline both ends and one place between, which all are much alike. False: there is none. */
 static bool plan_with(plan_problem *p, const tri_plan *plan, bool fixed, uint32_t i, tri_plan *out) {
+  enum { LONG = 8 };
   plan_cost best = {0};
   for (uint32_t place = 0; place <= plan->stages; place++) {
+    if (!fixed && plan->stages > LONG && place > 1 && place < plan->stages) continue;
     plan_order order = {0};
     for (uint32_t s = 0; s < plan->stages; s++) order.worker[order.count++] = plan->stage[s].worker;
     order.worker[order.count++] = i;
@@ -84,10 +86,8 @@ tri_status plan_explain_lack(plan_problem *p, bool (*fits)(plan_problem *p, void
   const tri_plan_model *m = p->m;
   uint64_t need = model_bytes(m), have = 0, buffers = 0;
   uint32_t n = 0;
-  bool wishes = false;
   for (uint32_t i = 0; i < p->n; i++) {
     const tri_plan_worker *w = &p->workers[i];
-    wishes |= plan_pinned(w) || w->position;
     if (w->excluded) continue;
     n++;
     need += w->buffer_bytes;
@@ -103,5 +103,5 @@ tri_status plan_explain_lack(plan_problem *p, bool (*fits)(plan_problem *p, void
                          have >= need ? "no cut fits although the sum would do: " : "", m->layers, TRI_UNITS(m->layer_bytes),
                          TRI_UNITS(m->kv_bytes), TRI_UNITS(m->embedding_bytes + m->head_bytes), TRI_UNITS(buffers), TRI_UNITS(need), n,
                          TRI_UNITS(have), TRI_UNITS(missing), n == 1 ? "it" : "each of them",
-                         wishes ? ", or fewer layers and positions given by hand" : "");
+                         plan_has_wishes(p->workers, p->n) ? ", or fewer layers and positions given by hand" : "");
 }

@@ -40,6 +40,8 @@ uint64_t plan_head_ns(const plan_problem *p, uint32_t worker);
 uint32_t plan_room(const plan_problem *p, uint32_t worker, bool embed, bool head);
 /* What a plan that has its stages says beside them. */
 void plan_finish(const plan_problem *p, tri_plan *out);
+/* Some have given layers or a position. */
+bool plan_has_wishes(const tri_plan_worker *workers, uint32_t n);
 static inline bool plan_pinned(const tri_plan_worker *w) { return w->last > 0; }
 
 /* --- plan_split.c --- */
@@ -49,13 +51,15 @@ tri_status plan_split(plan_problem *p, const plan_order *order, tri_plan *out, p
 
 /* --- plan_order.c --- */
 /* The order for the problem's objective, out of the workers that are not excluded. False: the model fits in no order. */
-bool plan_order_throughput(plan_problem *p, plan_order *out);
+bool plan_order_throughput(plan_problem *p, plan_order *out, uint64_t *slowest_ns);
 /* The worker at `from` stands at `to` afterwards. */
 void plan_order_move(plan_order *o, uint32_t from, uint32_t to);
 /* --- plan_latency.c --- */
 tri_status plan_order_latency(plan_problem *p, plan_order *out, bool *possible, tri_error *err);
 /* --- plan_climb.c --- */
 /* With pinned layers or positions. *possible false: no order was found that fits. */
+/* Moves workers of *o, one at a time, as long as the best split over the order gets better and p->work is below most_work. */
+tri_status plan_climb(plan_problem *p, plan_order *o, uint64_t most_work, bool *possible, tri_error *err);
 tri_status plan_order_climb(plan_problem *p, plan_order *out, bool *possible, tri_error *err);
 
 /* --- plan_explain.c --- */

@@ -7,13 +7,14 @@
  *
  * Beyond: a link's time is the larger of its ends' two, and so at least their mean. Counted as the mean, each worker has a cost of
  * its own, and a dynamic programme over (workers, layers placed, ends given) finds the best set exactly; where all links are
- * alike the mean is the time. The set is then brought into a good order. */
+ * alike the mean is the time. Where they are not, the set is brought into a good order, and then workers, also those left out,
+ * are moved as long as that gains. */
 #include "coordinator/plan_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXACT = 10, SETS = 1 << EXACT, FIRST = 1, LAST = 2, STATES = 4 };
+enum { EXACT = 10, SETS = 1 << EXACT, FIRST = 1, LAST = 2, STATES = 4, MOST_WORK = 20000000 };
 
 static uint64_t link_ns(const plan_problem *p, uint32_t from, uint32_t to) {
   uint64_t up = plan_send_ns(p, from), down = plan_receive_ns(p, to);
@@ -21,7 +22,7 @@ static uint64_t link_ns(const plan_problem *p, uint32_t from, uint32_t to) {
 }
 
 static uint64_t alone_ns(const plan_problem *p, uint32_t i) {
-  return p->m->layers * plan_layer_ns(p, i) + plan_head_ns(p, i) + p->workers[i].round_trip_ns;
+  return p->m->layers * plan_layer_ns(p, i) + plan_head_ns(p, i) + p->workers[i].rtt_ns;
 }
 
 /* The fastest that can take everything. */
@@ -72,7 +73,7 @@ static uint64_t share_out(const exact *e, uint32_t set, uint32_t start, uint32_t
     if (room == 0) return UINT64_MAX;
     uint32_t more = room - 1 < left ? room - 1 : left;
     left -= more;
-    ns += (1 + more) * plan_layer_ns(e->p, e->id[i]) + e->p->workers[e->id[i]].round_trip_ns;
+    ns += (1 + more) * plan_layer_ns(e->p, e->id[i]) + e->p->workers[e->id[i]].rtt_ns;
     e->p->work++;
   }
   return left ? UINT64_MAX : ns;
@@ -146,7 +147,7 @@ static void consider(table *t, uint32_t k, uint32_t state, uint32_t role) {
   if (role & state) return;
   const way *from = way_at(t, k, state);
   way *to = way_at(t, k + 1, state | role);
-  uint64_t once = 2 * p->workers[i].round_trip_ns + (role == LAST ? 2 * plan_head_ns(p, i) : plan_send_ns(p, i)) +
+  uint64_t once = 2 * p->workers[i].rtt_ns + (role == LAST ? 2 * plan_head_ns(p, i) : plan_send_ns(p, i)) +
                   (role == FIRST ? 0 : plan_receive_ns(p, i)), each = 2 * plan_layer_ns(p, i);
   for (uint32_t l = 0; l < layers; l++) {
     if (from[l].twice_ns == UINT64_MAX) continue;
@@ -229,6 +230,24 @@ static tri_status order_by_set(plan_problem *p, const plan_order *those, uint64_
   return TRI_OK;
 }
 
+static bool links_alike(const plan_problem *p, const plan_order *o) {
+  for (uint32_t i = 0; i < o->count; i++)
+    if (plan_send_ns(p, o->worker[i]) != plan_send_ns(p, o->worker[0]) || plan_receive_ns(p, o->worker[i]) != plan_send_ns(p, o->worker[0]))
+      return false;
+  return true;
+}
+
+/* Those left out stand before the last, where a split can take them in again. */
+static tri_status improve(plan_problem *p, const plan_order *those, plan_order *o, tri_error *err) {
+  bool used[TRI_PLAN_MAX_WORKERS] = {false}, possible;
+  uint32_t last = o->worker[--o->count];
+  for (uint32_t i = 0; i < o->count; i++) used[o->worker[i]] = true;
+  for (uint32_t i = 0; i < those->count; i++)
+    if (!used[those->worker[i]] && those->worker[i] != last) o->worker[o->count++] = those->worker[i];
+  o->worker[o->count++] = last;
+  return plan_climb(p, o, p->work + MOST_WORK, &possible, err);
+}
+
 tri_status plan_order_latency(plan_problem *p, plan_order *out, bool *possible, tri_error *err) {
   plan_order those = {0};
   for (uint32_t i = 0; i < p->n; i++)
@@ -237,5 +256,6 @@ tri_status plan_order_latency(plan_problem *p, plan_order *out, bool *possible, 
   uint64_t best = best_alone(p, out);
   tri_status status = those.count <= EXACT ? order_exactly(p, &those, &best, out, err) : order_by_set(p, &those, &best, out, err);
   *possible = best != UINT64_MAX;
+  if (status == TRI_OK && *possible && those.count > EXACT && !links_alike(p, &those)) status = improve(p, &those, out, err);
   return status;
 }

@@ -115,7 +115,7 @@ static void fewest_stages(plan_problem *p, const roles *r, plan_order *out) {
   write_order(p, sorted, best_a, best_b, fewest, out);
 }
 
-bool plan_order_throughput(plan_problem *p, plan_order *out) {
+bool plan_order_throughput(plan_problem *p, plan_order *out, uint64_t *slowest_ns) {
   roles r;
   uint64_t low = 0, high = 0;
   for (uint32_t i = 0; i < p->n; i++) {
@@ -129,6 +129,7 @@ bool plan_order_throughput(plan_problem *p, plan_order *out) {
     else low = middle + 1;
   }
   fits_within(p, high, &r);
+  *slowest_ns = high;
   if (r.sole >= 0) *out = (plan_order){.count = 1, .worker = {(uint32_t)r.sole}};
   else fewest_stages(p, &r, out);
   return true;

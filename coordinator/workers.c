@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "engine/need.h"
+#include "coordinator/plan_model.h"
 
 static tri_worker *worker_at(coordinator *c, int index) { return &c->registry.workers[index]; }
 
@@ -100,29 +100,10 @@ static bool enough_workers(const coordinator *c) {
   return tri_registry_live(&c->registry) >= c->config->min_workers && !coordinator_absent(c);
 }
 
-/* A stage's need is a sum of parts, which are found as differences of needs: so the plan counts as the workers do. Forms other
- * than R16, which each worker chooses for itself, take no more than it. */
-static size_t need_of(const coordinator *c, int32_t layers, bool head, uint32_t threads) {
-  const tri_pipeline_config *config = &c->pipeline.config;
-  tri_stage_spec spec = {.last = layers, .head = head, .slots = (int32_t)config->slots, .context = (int32_t)config->context,
-                         .max_rows = (int32_t)config->max_rows, .kv_type = (tri_ftype)config->kv_type};
-  return tri_need_bytes(c->model, &spec, (int)threads);
-}
-
-static tri_plan_model plan_model(const coordinator *c) {
-  const tri_pipeline_config *config = &c->pipeline.config;
-  size_t buffers = need_of(c, 0, false, 1);
-  size_t kv = tri_stage_kv_bytes(tri_model_shape(c->model), (int32_t)config->slots, (int32_t)config->context, (tri_ftype)config->kv_type);
-  return (tri_plan_model){.layers = config->layers, .layer_bytes = need_of(c, 1, false, 1) - buffers - kv, .kv_bytes = kv,
-                          .head_bytes = need_of(c, 0, true, 1) - buffers,
-                          .row_bytes = tri_wire_row_bytes(c->config->wire, (size_t)tri_model_shape(c->model)->d)};
-}
-
 /* How fast a worker is, as it said itself. */
 static tri_plan_worker speed_of(const tri_msg_hello *h) {
   return (tri_plan_worker){.name = h->name, .layer_ns = 1000ull * h->layer_us, .head_ns = 1000ull * h->head_us,
-                           .layer_many_ns = 1000ull * h->layer_rows_us / TRI_PLAN_MANY,
-                           .head_many_ns = 1000ull * h->head_rows_us / TRI_PLAN_MANY};
+                           .layer_rows_ns = 1000ull * h->layer_rows_us, .head_rows_ns = 1000ull * h->head_rows_us};
 }
 
 static void set_pace(const coordinator *c, tri_pace *out) {
@@ -137,14 +118,19 @@ static void set_pace(const coordinator *c, tri_pace *out) {
 }
 
 static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err) {
-  tri_plan_model m = plan_model(c);
+  const tri_pipeline_config *config = &c->pipeline.config;
+  tri_plan_load load = {.slots = config->slots, .context = config->context, .max_rows = config->max_rows,
+                        .kv_type = (tri_ftype)config->kv_type, .wire = c->config->wire};
+  tri_plan_model m = tri_plan_model_of(c->model, &load);
   tri_plan_worker workers[TRI_REGISTRY_MAX];
   size_t n = tri_registry_order(&c->registry, c->config->expect, c->config->n_expect, order);
   for (size_t i = 0; i < n; i++) {
     const tri_msg_hello *h = &worker_at(c, order[i])->hello;
     workers[i] = speed_of(h);
-    workers[i].memory_bytes = h->memory_bytes, workers[i].buffer_bytes = need_of(c, 0, false, h->threads);
+    workers[i].memory_bytes = h->memory_bytes, workers[i].buffer_bytes = tri_plan_model_buffers(c->model, &load, h->threads);
     workers[i].must = c->config->all_workers || i < c->config->n_expect;
+    const tri_plan_node *node = c->config->nodes ? tri_plan_file_find(c->config->nodes, h->name) : NULL;
+    if (node) tri_plan_file_overlay(node, &workers[i]);
   }
   /* a person who names workers, or counts them, has an order in mind */
   tri_plan_options options = {.objective = c->config->objective, .fixed_order = c->config->all_workers || c->config->n_expect > 0};

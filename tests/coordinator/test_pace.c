@@ -11,7 +11,7 @@ static void stages(uint32_t n, double base_us, double row_us, double hop_us) {
   pace = (tri_pace){.stages = n, .max_rows = 256, .hop_us = hop_us};
   for (uint32_t i = 0; i < n; i++) {
     tri_plan_worker w = {.layer_ns = (uint64_t)((base_us + row_us) * 1e3),
-                         .layer_many_ns = (uint64_t)((base_us / TRI_PLAN_MANY + row_us) * 1e3)};
+                         .layer_rows_ns = (uint64_t)((base_us + TRI_PLAN_MANY * row_us) * 1e3)};
     pace.stage[i] = (tri_pace_stage){.worker = w, .layers = 1, .scale = 1};
   }
 }

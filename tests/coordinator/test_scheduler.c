@@ -22,7 +22,7 @@ static void serve(uint32_t epoch, uint32_t stages) {
   static tri_pace pace;
   pace = (tri_pace){.stages = stages, .max_rows = MAX_ROWS};
   for (uint32_t i = 0; i < stages; i++)
-    pace.stage[i] = (tri_pace_stage){.worker = {.layer_ns = 24000, .layer_many_ns = 1200}, .layers = 1, .scale = 1};
+    pace.stage[i] = (tri_pace_stage){.worker = {.layer_ns = 24000, .layer_rows_ns = 28800}, .layers = 1, .scale = 1};
   tri_scheduler_start(&scheduler, epoch, &pace);
 }
 
