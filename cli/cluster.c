@@ -155,7 +155,8 @@ static tri_status spawn_coordinator(tri_cluster *c, tri_error *err) {
   add(&cmd, "--wire", tri_wire_name(c->options.wire));
   add(&cmd, "--kv", tri_kv_name(c->options.kv_type));
   add_int(&cmd, "--min-workers", c->options.least ? c->options.least : c->options.workers);
-  add(&cmd, "--all-workers", NULL); /* as many as were asked for, not as many as help */
+  if (c->options.nodes) add(&cmd, "--nodes", c->options.nodes);
+  else add(&cmd, "--all-workers", NULL); /* as many as were asked for, not as many as help */
   if (!c->options.lasting) add(&cmd, "--retries", "0");
   add_int(&cmd, "--ctx", c->options.context);
   add_int(&cmd, "--slots", c->options.slots);

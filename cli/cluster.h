@@ -23,6 +23,7 @@ typedef struct tri_cluster_options {
   tri_ftype kv_type;
   int context;       /* 0: the model's */
   int slots;         /* 0: 1 */
+  const char *nodes; /* a nodes file for the coordinator, whose plan may then leave workers out; NULL: each has a layer */
   int64_t memory;    /* of each worker, bytes; 0: no limit but the machine's */
   int least;         /* workers that it serves with; 0: all of them */
   bool lasting;      /* running jobs outlive a worker: they go on without it, or once it is back. Else they fail with it */

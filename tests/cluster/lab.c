@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -183,6 +184,16 @@ int lab_program(const char *const *argv, tri_buf *output) {
   int fd;
   pid_t pid = lab_spawn(argv, &fd);
   return lab_finish(pid, fd, output);
+}
+
+json_t *lab_json(const char *const *argv) {
+  tri_buf said = {0};
+  int code = lab_program(argv, &said);
+  json_error_t why;
+  json_t *doc = json_loads((char *)said.data, 0, &why);
+  if (code != 0 || !doc) fail_msg("exit code %d, %s: %s", code, why.text, (char *)said.data);
+  tri_buf_free(&said);
+  return doc;
 }
 
 void lab_await_status(tri_client *c, const char *part) {

@@ -47,6 +47,9 @@ tri_msg_submit lab_request(tri_want want, uint32_t predict);
 /* Run a program beside this test until it ends; both its outputs, as text, go to *output (the caller's to free). argv[0] is its
  * name. Returns its exit code, or -1 if it was killed by a signal. */
 int lab_program(const char *const *argv, tri_buf *output);
+/* The same; what it prints is a JSON document, and its exit code 0, else the test fails. The caller's to json_decref. */
+typedef struct json_t json_t;
+json_t *lab_json(const char *const *argv);
 pid_t lab_spawn(const char *const *argv, int *output_fd);
 int lab_finish(pid_t pid, int output_fd, tri_buf *output);
 

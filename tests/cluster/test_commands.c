@@ -43,16 +43,6 @@ static void await_no_processes(void) {
   }
 }
 
-static json_t *run_json(const char *const *argv) {
-  tri_buf said = {0};
-  int code = lab_program(argv, &said);
-  json_error_t why;
-  json_t *doc = json_loads((char *)said.data, 0, &why);
-  if (code != 0 || !doc) fail_msg("exit code %d, %s: %s", code, why.text, (char *)said.data);
-  tri_buf_free(&said);
-  return doc;
-}
-
 static const char *text_of(const json_t *doc, const char *key) { return json_string_value(json_object_get(doc, key)); }
 
 static void local_shows_its_stages(void **state) {
@@ -75,7 +65,7 @@ static void local_shows_its_stages(void **state) {
 /* The model is shared out: each of three workers holds about a third. And a seed gives the same text as one process. */
 static void local_as_json_counts_memory_and_bytes(void **state) {
   (void)state;
-  json_t *doc = run_json((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "The king", "-n", "20",
+  json_t *doc = lab_json((const char *[]){"trireme", "local", "-m", LAB_MODEL, "-w", "3", "-t", "1", "-p", "The king", "-n", "20",
                                           "--seed", "5", "--wire", "f32", "--json", NULL});
   assert_string_equal(text_of(doc, "reason"), "length");
   assert_int_equal(json_array_size(json_object_get(doc, "ids")), 20);
@@ -108,7 +98,7 @@ static void submit_and_status_from_a_key_folder(void **state) {
   const char *endpoint = tri_cluster_endpoint(c);
   snprintf(client, sizeof client, "%s/client", tri_cluster_dir(c));
   snprintf(coordinator, sizeof coordinator, "%s/coordinator", tri_cluster_dir(c));
-  json_t *doc = run_json((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5",
+  json_t *doc = lab_json((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5",
                                           "--seed", "1", "--json", NULL});
   assert_int_equal(json_integer_value(json_object_get(doc, "tokens")), 5);
   json_decref(doc);
@@ -119,7 +109,7 @@ static void submit_and_status_from_a_key_folder(void **state) {
   tri_client *watcher = lab_dial(c);
   lab_await_status(watcher, "\"done\": 2");
   tri_client_close(&watcher);
-  doc = run_json((const char *[]){"trireme", "status", "--coordinator", endpoint, "-k", client, "--json", NULL});
+  doc = lab_json((const char *[]){"trireme", "status", "--coordinator", endpoint, "-k", client, "--json", NULL});
   assert_string_equal(text_of(doc, "state"), "serving");
   assert_int_equal(json_array_size(json_object_get(doc, "workers")), 2);
   json_decref(doc);
@@ -151,14 +141,14 @@ static void sampling_is_the_same_in_every_command(void **state) {
   enum { OPTIONS = sizeof options / sizeof *options };
   const char *argv[OPTIONS + 8] = {"trireme", "run"};
   memcpy(argv + 2, options, sizeof options);
-  json_t *one = run_json(argv);
+  json_t *one = lab_json(argv);
   size_t n = json_array_size(json_object_get(one, "ids"));
   assert_true(n > 5);
   assert_int_equal(json_array_size(json_object_get(one, "logprobs")), n);
   argv[1] = "local", argv[OPTIONS + 2] = "--wire", argv[OPTIONS + 3] = "f32", argv[OPTIONS + 4] = "-w";
   for (int workers = 1; workers <= 3; workers += 2) {
     argv[OPTIONS + 5] = workers == 1 ? "1" : "3";
-    json_t *many = run_json(argv);
+    json_t *many = lab_json(argv);
     same(one, many, "ids"), same(one, many, "text"), same(one, many, "reason"), same(one, many, "logprobs");
     json_decref(many);
   }
@@ -191,7 +181,7 @@ static void a_schema_is_kept_in_every_command(void **state) {
              *submit[OPTIONS + 8] = {"trireme", "submit", "--coordinator", tri_cluster_endpoint(c), "-k", client},
              *local[OPTIONS + 12] = {"trireme", "local", "-m", LAB_MODEL, "-t", "1", "-w", "2", "--wire", "f32"};
   memcpy(run + 6, options, sizeof options), memcpy(submit + 6, options, sizeof options), memcpy(local + 10, options, sizeof options);
-  json_t *one = run_json(run), *two = run_json(submit), *three = run_json(local), *doc = json_loads(text_of(one, "text"), 0, NULL);
+  json_t *one = lab_json(run), *two = lab_json(submit), *three = lab_json(local), *doc = json_loads(text_of(one, "text"), 0, NULL);
   static const char *const keys[] = {"ids", "text", "reason", "logprobs"};
   for (int i = 0; i < 4; i++) same(one, two, keys[i]), same(one, three, keys[i]);
   assert_string_equal(text_of(one, "reason"), "end");
@@ -216,7 +206,7 @@ static void a_grammar_that_gets_stuck_fails_its_job_alone(void **state) {
                                           path, "--temp", "0", "--logit-bias", "64+50", NULL}, &said);
   if (code != 4 || !strstr((char *)said.data, "the job failed: after ") || !strstr((char *)said.data, "ways to go on at once"))
     fail_msg("exit code %d: %s", code, (char *)said.data);
-  json_t *doc = run_json((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5",
+  json_t *doc = lab_json((const char *[]){"trireme", "submit", "--coordinator", endpoint, "-k", client, "-p", "The king", "-n", "5",
                                           "--json", NULL});
   assert_int_equal(json_integer_value(json_object_get(doc, "tokens")), 5);
   json_decref(doc);

@@ -46,14 +46,6 @@ static int clean_up(void **state) {
   return lab_end(state);
 }
 
-static json_t *run_json(const char *const *argv) {
-  tri_buf said = {0};
-  int code = lab_program(argv, &said);
-  json_t *doc = json_loads((char *)said.data, 0, NULL);
-  if (code != 0 || !doc) fail_msg("exit code %d: %s", code, (char *)said.data);
-  tri_buf_free(&said);
-  return doc;
-}
 static double number_of(const json_t *doc, const char *key) { return json_number_value(json_object_get(doc, key)); }
 static void near(double got, double want, double within, const char *what) {
   if (!(fabs(got - want) <= within)) fail_msg("%s: %.9f, not %.9f", what, got, want);
@@ -82,7 +74,7 @@ static size_t window_losses(const int32_t *text, int32_t bos, size_t from, doubl
 static void check_eval(const char *const *options, size_t n_options, const double *losses, size_t n) {
   const char *argv[32] = {"trireme", "eval", "-m", LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "2", "-t", "1", "--json"};
   memcpy(argv + 13, options, n_options * sizeof *options);
-  json_t *doc = run_json(argv);
+  json_t *doc = lab_json(argv);
   double mean = 0, variance = 0;
   for (size_t i = 0; i < n; i++) mean += losses[i] / (double)n;
   for (size_t i = 0; i < n; i++) variance += (losses[i] - mean) * (losses[i] - mean) / (double)(n - 1);
@@ -140,7 +132,7 @@ static void eval_agrees_with_the_reference_logits(void **state) {
     assert_int_equal(ftruncate(fd, 0), 0);
     assert_int_equal(pwrite(fd, json_string_value(said), json_string_length(said), 0), json_string_length(said));
     snprintf(ctx, sizeof ctx, "%zu", n);
-    json_t *doc = run_json((const char *[]){"trireme", "eval", "-m", LAB_MODEL, "--text", text, "-c", ctx, "--bos", "-t", "1", "--json",
+    json_t *doc = lab_json((const char *[]){"trireme", "eval", "-m", LAB_MODEL, "--text", text, "-c", ctx, "--bos", "-t", "1", "--json",
                                             NULL});
     print_message("%zu tokens: %.4f, the reference %.4f\n", n, number_of(doc, "nll_per_token"), want);
     assert_int_equal(number_of(doc, "predicted_tokens"), n - 1);
@@ -214,7 +206,7 @@ static void choices_are_those_of_the_likeliest_continuation(void **state) {
     }
     right += likeliest == questions[q].label, right_by_length += by_length == questions[q].label;
   }
-  json_t *doc = run_json((const char *[]){"trireme", "eval", "-m", LAB_MODEL, "--choices", path, "-t", "1", "--json", NULL});
+  json_t *doc = lab_json((const char *[]){"trireme", "eval", "-m", LAB_MODEL, "--choices", path, "-t", "1", "--json", NULL});
   assert_int_equal(number_of(doc, "questions"), QUESTIONS);
   near(number_of(doc, "accuracy"), right / QUESTIONS, 1e-9, "accuracy");
   near(number_of(doc, "accuracy_by_length"), right_by_length / QUESTIONS, 1e-9, "accuracy by length");
@@ -268,7 +260,7 @@ static void compare_is_what_the_logits_say(void **state) {
     same += (top[0] == top[1]) / n;
     nll[0] += loss_of(x, ids.data[r + 1]) / n, nll[1] += loss_of(y, ids.data[r + 1]) / n;
   }
-  json_t *doc = run_json((const char *[]){"trireme", "compare", LAB_MODEL, LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "1",
+  json_t *doc = lab_json((const char *[]){"trireme", "compare", LAB_MODEL, LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "1",
                                           "-t", "1", "--a-kv", "f32", "--b-kv", "int8", "--json", NULL});
   assert_true(kl > 1e-6);
   near(number_of(doc, "mean_kl"), kl, kl * 1e-6, "KL");
@@ -286,10 +278,10 @@ static void compare_knows_what_a_wire_costs(void **state) {
   (void)state;
   const char *argv[] = {"trireme", "compare", LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "1", "-t", "1", "--b-wire", "f32",
                         "--json", NULL, NULL, NULL};
-  json_t *exact = run_json(argv);
+  json_t *exact = lab_json(argv);
   argv[12] = "int8";
-  json_t *rounded = run_json(argv);
-  json_t *cluster = run_json((const char *[]){"trireme", "eval", "-m", LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "1", "-t",
+  json_t *rounded = lab_json(argv);
+  json_t *cluster = lab_json((const char *[]){"trireme", "eval", "-m", LAB_MODEL, "--text", text_path, "-c", "32", "--windows", "1", "-t",
                                               "1", "-w", "3", "--wire", "int8", "--json", NULL});
   assert_true(number_of(exact, "mean_kl") == 0 && number_of(exact, "max_logit_difference") == 0 && number_of(exact, "same_top") == 1);
   assert_true(number_of(rounded, "mean_kl") > 0);
