@@ -72,7 +72,7 @@ typedef struct tri_plan {
 
 /* The best plan. Workers that only hurt are left out (tri_plan_explain says why).
  * Exact: for throughput with any number of workers; for latency with up to 10, beyond that where all links are alike; in a fixed
- * order always. Where a worker has `first`, `last` or `position`, up to 6 workers are exact; beyond, the order is found by climbing.
+ * order always. Where a worker has `first`, `last` or `position`, up to 5 workers are exact; beyond, the order is found by climbing.
  * TRI_E_LIMIT with the numbers when the model does not fit; TRI_E_INVALID when wishes contradict each other or the model. */
 TRI_MUST_CHECK tri_status tri_plan_make(tri_plan *out, const tri_plan_model *m, const tri_plan_worker *workers, uint32_t n,
                                         const tri_plan_options *options, tri_error *err);

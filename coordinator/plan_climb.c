@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 enum {
-  ALL_ORDERS = 6,        /* up to so many workers each order is tried */
-  MOST_WORK = 100000000, /* elementary steps, some tenths of a second */
+  ALL_ORDERS = 5,       /* up to so many workers each order is tried */
+  MOST_WORK = 10000000, /* elementary steps, a tenth of a second or so */
 };
 
 /* Layers [first, last) between pinned runs, and what the workers put there can take. */

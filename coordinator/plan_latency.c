@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXACT = 10, SETS = 1 << EXACT, FIRST = 1, LAST = 2, STATES = 4, MOST_WORK = 20000000 };
+enum { EXACT = 10, SETS = 1 << EXACT, FIRST = 1, LAST = 2, STATES = 4, MOST_WORK = 5000000 };
 
 static uint64_t link_ns(const plan_problem *p, uint32_t from, uint32_t to) {
   uint64_t up = plan_send_ns(p, from), down = plan_receive_ns(p, to);

@@ -331,11 +331,11 @@ static void sixty_four_workers_take_bounded_work(void **state) {
     tri_plan_options options = {.objective = (tri_plan_objective)objective};
     assert_ok(tri_plan_make(&plan, &m, w, 64, &options, &err), err);
     print_message("%s: %.1f million steps, %u stages\n", tri_plan_objective_name(options.objective), (double)plan.work / 1e6, plan.stages);
-    assert_true(plan.work < 25000000);
+    assert_true(plan.work < 7000000);
   }
   w[5].first = 60, w[5].last = 61;
   assert_ok(tri_plan_make(&plan, &m, w, 64, &any_order, &err), err);
-  assert_true(plan.work < 110000000);
+  assert_true(plan.work < 13000000);
 }
 
 static void the_error_says_how_much_is_missing(void **state) {
