@@ -43,13 +43,15 @@ static void run_f16(const op *o, int thread, int threads) {
 /* The rows see all positions of each KV head. */
 static void run_attention(const op *o, int thread, int threads) {
   tri_attention a = o->attention;
-  size_t cache = o->d * tri_ftype_bytes(a.type, a.hd), queries = a.rows * a.heads, first, last;
+  size_t block = TRI_KV_BLOCK * tri_ftype_bytes(a.type, a.hd), cache = o->d / TRI_KV_BLOCK * block, queries = a.rows * a.heads, first, last;
   float *scratch = (float *)o->out.data + (size_t)thread * queries * (TRI_ATTENTION_BLOCK + a.hd + 2);
   tri_pool_split(o->m, thread, threads, &first, &last);
   for (size_t head = first; head < last; head++) {
-    a.k = (const char *)o->weights.data + 2 * head * cache, a.v = (const char *)a.k + cache;
-    for (size_t at = 0; at < o->d; at += TRI_ATTENTION_BLOCK)
-      o->k->attend(&a, at, TRI_ATTENTION_BLOCK, scratch, scratch + queries * TRI_ATTENTION_BLOCK);
+    const char *at = (const char *)o->weights.data + 2 * head * cache;
+    for (size_t pos = 0; pos < o->d; pos += TRI_ATTENTION_BLOCK) {
+      for (size_t i = 0; i < TRI_KV_SPAN; i++, at += block) a.k[i] = at, a.v[i] = at + cache;
+      o->k->attend(&a, TRI_ATTENTION_BLOCK, scratch, scratch + queries * TRI_ATTENTION_BLOCK);
+    }
   }
 }
 

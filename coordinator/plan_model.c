@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/plan_model.h"
 
+#include "engine/kv.h"
 #include "engine/need.h"
 
 /* A stage's need is a sum of parts, which are found as differences of needs: so the plan counts as the workers do. Forms other
@@ -18,7 +19,7 @@ uint64_t tri_plan_model_buffers(const tri_model *m, const tri_plan_load *load, u
 tri_plan_model tri_plan_model_of(const tri_model *m, const tri_plan_load *load) {
   const tri_shape *shape = tri_model_shape(m);
   size_t buffers = need_of(m, load, 0, false, 1);
-  size_t kv = tri_stage_kv_bytes(shape, (int32_t)load->slots, (int32_t)load->context, load->kv_type);
+  size_t kv = tri_stage_kv_bytes(shape, tri_kv_blocks((int32_t)load->slots, (int32_t)load->context), load->kv_type);
   return (tri_plan_model){.layers = (uint32_t)shape->n_layers, .layer_bytes = need_of(m, load, 1, false, 1) - buffers - kv,
                           .kv_bytes = kv, .head_bytes = need_of(m, load, 0, true, 1) - buffers,
                           .row_bytes = tri_wire_row_bytes(load->wire, (size_t)shape->d)};

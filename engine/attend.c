@@ -25,12 +25,13 @@ typedef struct work {
   size_t n, hd, kv_heads, group; /* group: query heads of a KV head */
 } work;
 
+static size_t at_most(size_t n, size_t most) { return n < most ? n : most; }
 static size_t most_rows(size_t group) { return group < TEAM_QUERIES ? TEAM_QUERIES / group : 1; }
 
 /* A team's rows end in the same block. */
 static size_t team_rows(const work *w, size_t row) {
   const tri_row *rows = w->rows + row;
-  size_t most = most_rows(w->group) < w->n - row ? most_rows(w->group) : w->n - row, n = 1;
+  size_t most = at_most(most_rows(w->group), w->n - row), n = 1;
   while (n < most && rows[n].slot == rows->slot && rows[n].pos == rows->pos + (int32_t)n && rows[n].pos % TRI_ATTENTION_BLOCK) n++;
   return n;
 }
@@ -93,12 +94,11 @@ size_t tri_attend_floats(const tri_shape *shape, size_t context) {
 static void run_block(const work *w, unit u, int thread, float *part) {
   tri_stage *s = w->s;
   const tri_row *row = &w->rows[u.row];
-  size_t first = u.block * TRI_ATTENTION_BLOCK, left = (size_t)row->pos + 1 - first;
-  const tri_attention a = {.k = tri_kv_keys(s->kv, w->layer, row->slot, u.head), .v = tri_kv_values(s->kv, w->layer, row->slot, u.head),
-                           .type = tri_kv_type(s->kv), .hd = w->hd, .heads = w->group, .rows = u.rows,
-                           .q = (float *)s->qkv.data + u.row * s->qkv_ld + u.head * w->group * w->hd, .q_ld = s->qkv_ld,
-                           .scale = 1.0f / sqrtf((float)w->hd)};
-  s->k->attend(&a, first, left < TRI_ATTENTION_BLOCK ? left : TRI_ATTENTION_BLOCK, scratch_of(w, thread), part);
+  size_t first = u.block * TRI_ATTENTION_BLOCK, seen = at_most((size_t)row->pos + 1 - first, TRI_ATTENTION_BLOCK);
+  tri_attention a = {.heads = w->group, .rows = u.rows, .q = (float *)s->qkv.data + u.row * s->qkv_ld + u.head * w->group * w->hd,
+                     .q_ld = s->qkv_ld, .scale = 1.0f / sqrtf((float)w->hd)};
+  tri_kv_point(s->kv, w->layer, row->slot, u.head, first, at_most(seen + u.rows - 1, TRI_ATTENTION_BLOCK), &a);
+  s->k->attend(&a, seen, scratch_of(w, thread), part);
 }
 
 static void merge(const work *w, unit u, float *total, const float *part) {
@@ -139,7 +139,7 @@ void tri_attend_run(tri_stage *s, int layer, const tri_row *rows, size_t n, int 
   size_t total = count_work(&w);
   unit first = first_unit(&w, total, thread, threads), end = first_unit(&w, total, thread + 1, threads), kept = first;
   for (unit u = first; u.index < end.index; u = next_pair(&w, u)) {
-    size_t here = u.blocks - u.block < end.index - u.index ? u.blocks - u.block : end.index - u.index;
+    size_t here = at_most(u.blocks - u.block, end.index - u.index);
     kept = u;
     if (here == u.blocks) whole_pair(&w, u, thread);
     else shared_pair(&w, u, u.block + here, thread, owner_of(&w, u, total, thread, threads));

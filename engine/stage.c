@@ -125,7 +125,8 @@ static tri_status check_spec(const tri_model *m, const tri_stage_spec *spec, tri
     return tri_status_fail(err, TRI_E_INVALID, "layers [%d, %d) are not within the model's %d", spec->first, spec->last, s->n_layers);
   if (spec->context < 1 || spec->context > s->context)
     return tri_status_fail(err, TRI_E_INVALID, "a context of %d is not between 1 and the model's %d", spec->context, s->context);
-  if (spec->slots < 1 || spec->max_rows < 1) return tri_status_fail(err, TRI_E_INVALID, "a stage needs at least one slot and one row");
+  if (spec->slots < 1 || spec->max_rows < 1 || spec->blocks < 0)
+    return tri_status_fail(err, TRI_E_INVALID, "a stage needs at least one slot and one row, and KV blocks");
   return tri_model_check_present(m, spec->first, spec->last, spec->embed, spec->head, err);
 }
 
@@ -138,7 +139,8 @@ tri_status tri_stage_open(tri_stage **out, const tri_model *m, const tri_kernels
   s->model = m, s->k = k, s->pool = pool, s->spec = *spec, s->shape = *tri_model_shape(m);
   status = make_buffers(s, err);
   if (status == TRI_OK)
-    status = tri_kv_create(&s->kv, spec->last - spec->first, spec->slots, spec->context, tri_stage_kv_shape(&s->shape, spec->kv_type), err);
+    status = tri_kv_create(&s->kv, spec->last - spec->first, spec->slots, spec->context, (size_t)spec->blocks,
+                           tri_stage_kv_shape(&s->shape, spec->kv_type), err);
   if (status == TRI_OK) status = pack_layers(s, progress, arg, err);
   if (status == TRI_OK && spec->head) status = tri_head_open(s, err);
   if (status != TRI_OK) return tri_stage_close(&s), status;
@@ -163,6 +165,10 @@ void tri_stage_close(tri_stage **stage) {
 
 const tri_stage_spec *tri_stage_get_spec(const tri_stage *s) { return &s->spec; }
 
+tri_status tri_stage_map(tri_stage *s, int32_t slot, int32_t first, const uint32_t *blocks, int32_t n, tri_error *err) {
+  return tri_kv_map(s->kv, slot, first, blocks, n, err);
+}
+
 tri_status tri_stage_check_rows(const tri_stage *s, const tri_row *rows, int32_t n, tri_error *err) {
   if (n < 1 || n > s->spec.max_rows) return tri_status_fail(err, TRI_E_INVALID, "%d rows are not between 1 and %d", n, s->spec.max_rows);
   for (int32_t i = 0; i < n; i++) {
@@ -171,6 +177,9 @@ tri_status tri_stage_check_rows(const tri_stage *s, const tri_row *rows, int32_t
       return tri_status_fail(err, TRI_E_INVALID, "row %d: slot %d of %d", i, r->slot, s->spec.slots);
     if (r->pos < 0 || r->pos >= s->spec.context)
       return tri_status_fail(err, TRI_E_INVALID, "row %d: position %d of %d", i, r->pos, s->spec.context);
+    if (r->pos >= tri_kv_mapped(s->kv, r->slot))
+      return tri_status_fail(err, TRI_E_INVALID, "row %d: position %d of slot %d has no KV block, the first %d have", i, r->pos, r->slot,
+                             tri_kv_mapped(s->kv, r->slot));
     if (r->token < 0 || r->token >= s->shape.vocab)
       return tri_status_fail(err, TRI_E_INVALID, "row %d: token %d of %d", i, r->token, s->shape.vocab);
   }

@@ -14,6 +14,7 @@ typedef struct tri_stage_spec {
   int32_t first, last;    /* layers [first, last); may be empty when embed or head is set */
   bool embed, head;
   int32_t slots, context; /* KV cache: this many sequences of at most this many positions */
+  int32_t blocks;         /* that they share, of TRI_KV_BLOCK positions (tri_stage_map); 0: each has its own for the whole context */
   int32_t max_rows;       /* most rows in one run */
   tri_ftype kv_type;      /* TRI_F32, TRI_F16 or TRI_INT8 */
   const tri_tune *tune;   /* the form of each matrix; NULL: R16. Needed only while the stage opens */
@@ -39,9 +40,14 @@ size_t tri_stage_need_bytes(const tri_model *m, const tri_stage_spec *spec, int 
 /* Bytes of weights read for one token: the layers as they are held, and the head. */
 size_t tri_stage_weight_bytes(const tri_stage *s);
 /* Bytes of KV cache for one layer, for planning. */
-size_t tri_stage_kv_bytes(const tri_shape *shape, int32_t slots, int32_t context, tri_ftype kv_type);
+size_t tri_stage_kv_bytes(const tri_shape *shape, size_t blocks, tri_ftype kv_type);
 
-/* Check rows from outside against the stage's limits: TRI_E_INVALID with the row and field. */
+/* Between runs: a slot's KV blocks from number `first` on, for the positions from first * TRI_KV_BLOCK on; what it had from there on it
+ * has no longer. A block may belong to several slots: it then holds the same tokens at the same positions, and is not written
+ * any more. TRI_E_INVALID: slot, block, gap or context (tri_kv_map). */
+TRI_MUST_CHECK tri_status tri_stage_map(tri_stage *s, int32_t slot, int32_t first, const uint32_t *blocks, int32_t n, tri_error *err);
+
+/* Check rows from outside against the stage's limits, and that their positions have blocks: TRI_E_INVALID with the row and field. */
 TRI_MUST_CHECK tri_status tri_stage_check_rows(const tri_stage *s, const tri_row *rows, int32_t n, tri_error *err);
 
 /* hidden [n, d] float32: read unless the stage embeds, and overwritten with the result of the last layer. Rows must have passed

@@ -30,8 +30,8 @@ void tri_stage_size(const tri_shape *shape, const tri_stage_spec *spec, int thre
   bytes[TRI_BUFFER_COS] = bytes[TRI_BUFFER_SIN] = context * (hd / 2) * sizeof(float);
 }
 
-size_t tri_stage_kv_bytes(const tri_shape *shape, int32_t slots, int32_t context, tri_ftype kv_type) {
-  return tri_kv_bytes(1, slots, context, tri_stage_kv_shape(shape, kv_type));
+size_t tri_stage_kv_bytes(const tri_shape *shape, size_t blocks, tri_ftype kv_type) {
+  return tri_kv_bytes(1, blocks, tri_stage_kv_shape(shape, kv_type));
 }
 
 /* One layer's norms and biases, which are read in place, and scales of rows. */
@@ -68,9 +68,10 @@ size_t tri_stage_need_bytes(const tri_model *m, const tri_stage_spec *spec, int 
   const tri_shape *shape = tri_model_shape(m);
   tri_stage_sizes sizes;
   tri_stage_size(shape, spec, threads, &sizes);
-  size_t layer = plus(tri_stage_layer_weights(shape, spec->tune) + sizeof(tri_layer),
-                      tri_stage_kv_bytes(shape, spec->slots, spec->context, spec->kv_type));
+  size_t blocks = spec->blocks ? (size_t)spec->blocks : tri_kv_blocks(spec->slots, spec->context);
+  size_t layer = plus(tri_stage_layer_weights(shape, spec->tune) + sizeof(tri_layer), tri_stage_kv_bytes(shape, blocks, spec->kv_type));
   size_t total = plus(times((size_t)(spec->last - spec->first), layer), vectors_bytes(m, spec));
+  total = plus(total, tri_kv_table_bytes(spec->slots, spec->context));
   for (int i = 0; i < TRI_BUFFERS; i++) total = plus(total, sizes.bytes[i]);
   if (spec->head) total = plus(total, tri_model_head_bytes(m));
   if (spec->head && tri_head_is_packed(m))

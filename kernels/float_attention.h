@@ -14,10 +14,11 @@ enum {
 
 INLINE const float *query(const tri_attention *a, size_t j) { return a->q + j / a->heads * a->q_ld + j % a->heads * a->hd; }
 
+INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
 /* Positions that query j sees in this block, if the first row sees n. */
 INLINE size_t seen(const tri_attention *a, size_t j, size_t n) {
-  n += j / a->heads;
-  return n < TRI_ATTENTION_BLOCK ? n : TRI_ATTENTION_BLOCK;
+  return least(n + j / a->heads, TRI_ATTENTION_BLOCK);
 }
 
 INLINE const char *tile_elements(const char *tile, tri_ftype type) { return type == TRI_INT8 ? tile + 4 * TILE : tile; }
@@ -54,10 +55,11 @@ INLINE void score_tiles(const tri_attention *a, tri_ftype type, const char *k, s
 }
 
 /* Scores of all queries with at least n positions, by tiles: the last tile's other scores mean nothing. */
-INLINE void score(const tri_attention *a, tri_ftype type, const char *k, size_t n, float *s) {
-  enum { TILES = 4 }; /* stay in the level-1 cache while all queries pass over them */
+INLINE void score(const tri_attention *a, tri_ftype type, size_t n, float *s) {
+  enum { TILES = TRI_KV_BLOCK / TILE }; /* stay in the level-1 cache while all queries pass over them */
   size_t bytes = TILE * tri_ftype_bytes(type, a->hd), total = a->rows * a->heads, tiles = (n + TILE - 1) / TILE;
-  for (size_t t = 0; t < tiles; t += TILES, k += TILES * bytes, s += TILES * TILE) {
+  for (size_t t = 0; t < tiles; t += TILES, s += TILES * TILE) {
+    const char *k = a->k[t / TILES];
     size_t here = tiles - t < TILES ? tiles - t : TILES, j = 0;
     for (; j + QUERIES <= total; j += QUERIES) {
       float *to = s + j * TRI_ATTENTION_BLOCK;
@@ -88,17 +90,20 @@ INLINE void add_values(const char *at, tri_ftype type, const float *p, size_t t,
 }
 
 /* Sums of 16 * wide dimensions from i on, for the queries j + h: each over the positions that it sees. */
-INLINE void weigh_part(const tri_attention *a, tri_ftype type, const char *v, size_t n, const float *p, size_t j, size_t queries,
+INLINE void weigh_part(const tri_attention *a, tri_ftype type, size_t n, const float *p, size_t j, size_t queries,
                        size_t i, size_t wide, float *part) {
-  size_t step = tri_ftype_bytes(type, a->hd), ends[QUERIES], t = 0;
+  size_t step = tri_ftype_bytes(type, a->hd), ends[QUERIES];
   v16 sums[QUERIES][WIDE_ONE];
   UNROLL for (size_t h = 0; h < queries; h++) {
     ends[h] = seen(a, j + h, n);
     UNROLL for (size_t d = 0; d < wide; d++) sums[h][d] = v_set(0);
   }
-  const char *at = elements(v, type) + i * type_size(type);
-  for (; t < ends[0]; t++, at += step) add_values(at, type, p, t, queries, wide, NULL, sums);
-  for (; t < ends[queries - 1]; t++, at += step) add_values(at, type, p, t, queries, wide, ends, sums);
+  for (size_t t = 0, end = TRI_KV_BLOCK; t < ends[queries - 1]; end += TRI_KV_BLOCK) {
+    const char *at = elements(a->v[t / TRI_KV_BLOCK], type) + i * type_size(type);
+    size_t all = least(ends[0], end), some = least(ends[queries - 1], end);
+    for (; t < all; t++, at += step) add_values(at, type, p, t, queries, wide, NULL, sums);
+    for (; t < some; t++, at += step) add_values(at, type, p, t, queries, wide, ends, sums);
+  }
   UNROLL for (size_t h = 0; h < queries; h++) {
     float *to = part + h * (a->hd + 2) + i;
     UNROLL for (size_t d = 0; d < wide; d++) {
@@ -108,21 +113,24 @@ INLINE void weigh_part(const tri_attention *a, tri_ftype type, const char *v, si
   }
 }
 
-INLINE void weigh(const tri_attention *a, tri_ftype type, const char *v, size_t n, const float *p, size_t j, size_t queries,
-                  size_t widest, float *part) {
+INLINE void weigh(const tri_attention *a, tri_ftype type, size_t n, const float *p, size_t j, size_t queries, size_t widest,
+                  float *part) {
   size_t i = 0, end = tri_round_up(a->hd, 16);
-  if (widest >= 8) for (; i + 128 <= end; i += 128) weigh_part(a, type, v, n, p, j, queries, i, 8, part);
-  if (widest >= 4) for (; i + 64 <= end; i += 64) weigh_part(a, type, v, n, p, j, queries, i, 4, part);
-  if (widest >= 2) for (; i + 32 <= end; i += 32) weigh_part(a, type, v, n, p, j, queries, i, 2, part);
-  for (; i < end; i += 16) weigh_part(a, type, v, n, p, j, queries, i, 1, part);
+  if (widest >= 8) for (; i + 128 <= end; i += 128) weigh_part(a, type, n, p, j, queries, i, 8, part);
+  if (widest >= 4) for (; i + 64 <= end; i += 64) weigh_part(a, type, n, p, j, queries, i, 4, part);
+  if (widest >= 2) for (; i + 32 <= end; i += 32) weigh_part(a, type, n, p, j, queries, i, 2, part);
+  for (; i < end; i += 16) weigh_part(a, type, n, p, j, queries, i, 1, part);
 }
 
 /* The positions' weights in the softmax; those of int8 values times the values' units. */
-INLINE void soften(const tri_attention *a, tri_ftype type, const char *v, size_t n, float *s, float *part) {
+INLINE void soften(const tri_attention *a, tri_ftype type, size_t n, float *s, float *part) {
   float units[TRI_ATTENTION_BLOCK];
   size_t step = tri_ftype_bytes(type, a->hd), total = a->rows * a->heads, hd = a->hd;
   if (type == TRI_INT8)
-    for (size_t t = 0; t < seen(a, total - 1, n); t++) units[t] = unit_of(v + t * step, type);
+    for (size_t t = 0; t < seen(a, total - 1, n); t++) {
+      const char *v = a->v[t / TRI_KV_BLOCK];
+      units[t] = unit_of(v + t % TRI_KV_BLOCK * step, type);
+    }
   for (size_t j = 0; j < total; j++, s += TRI_ATTENTION_BLOCK, part += hd + 2) {
     size_t here = seen(a, j, n);
     part[hd] = largest(s, here);
@@ -132,19 +140,18 @@ INLINE void soften(const tri_attention *a, tri_ftype type, const char *v, size_t
   }
 }
 
-INLINE void attend_as(const tri_attention *a, tri_ftype type, size_t first, size_t n, float *s, float *part) {
-  size_t bytes = tri_ftype_bytes(type, a->hd), total = a->rows * a->heads, ld = a->hd + 2, j = 0;
-  const char *k = (const char *)a->k + first * bytes, *v = (const char *)a->v + first * bytes;
-  score(a, type, k, seen(a, total - 1, n), s);
-  soften(a, type, v, n, s, part);
-  for (; j + QUERIES <= total; j += QUERIES) weigh(a, type, v, n, s + j * TRI_ATTENTION_BLOCK, j, QUERIES, WIDE, part + j * ld);
-  for (; j < total; j++) weigh(a, type, v, n, s + j * TRI_ATTENTION_BLOCK, j, 1, WIDE_ONE, part + j * ld);
+INLINE void attend_as(const tri_attention *a, tri_ftype type, size_t n, float *s, float *part) {
+  size_t total = a->rows * a->heads, ld = a->hd + 2, j = 0;
+  score(a, type, seen(a, total - 1, n), s);
+  soften(a, type, n, s, part);
+  for (; j + QUERIES <= total; j += QUERIES) weigh(a, type, n, s + j * TRI_ATTENTION_BLOCK, j, QUERIES, WIDE, part + j * ld);
+  for (; j < total; j++) weigh(a, type, n, s + j * TRI_ATTENTION_BLOCK, j, 1, WIDE_ONE, part + j * ld);
 }
 
-static void op_attend(const tri_attention *a, size_t first, size_t n, float *scratch, float *part) {
-  if (a->type == TRI_F32) attend_as(a, TRI_F32, first, n, scratch, part);
-  else if (a->type == TRI_F16) attend_as(a, TRI_F16, first, n, scratch, part);
-  else attend_as(a, TRI_INT8, first, n, scratch, part);
+static void op_attend(const tri_attention *a, size_t n, float *scratch, float *part) {
+  if (a->type == TRI_F32) attend_as(a, TRI_F32, n, scratch, part);
+  else if (a->type == TRI_F16) attend_as(a, TRI_F16, n, scratch, part);
+  else attend_as(a, TRI_INT8, n, scratch, part);
 }
 
 /* --- the cache's keys --- */

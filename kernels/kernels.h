@@ -31,7 +31,9 @@ enum {
   TRI_BLOCK_ROWS = 16, /* weight rows in a row block */
   TRI_K_ALIGN = 128,   /* kpad is a multiple of this */
   TRI_ATTENTION_BLOCK = 256, /* positions */
-  TRI_KV_TILE = 16,          /* positions whose keys stand together */
+  TRI_KV_BLOCK = 64,         /* positions of a sequence whose keys, and whose values, stand in one place */
+  TRI_KV_SPAN = TRI_ATTENTION_BLOCK / TRI_KV_BLOCK,
+  TRI_KV_TILE = 16,          /* positions whose keys stand side by side */
   TRI_KV_SLACK = 64,         /* bytes behind the last value that attention may read */
   TRI_MAX_HEAD_DIM = 1024,
   TRI_MAX_K = 1 << 18, /* keeps every int32 accumulator exact, codes scaled by 64 included (4096 * K < 2^31) */
@@ -116,11 +118,12 @@ static inline size_t tri_q6_bytes(size_t m, size_t k) {
 /* One KV head, and the queries of `rows` rows that attend to it: rows of one sequence at positions one after another, each with
  * the `heads` query heads that share the KV head. Row r's head h is at q + r * q_ld + h * hd.
  *
- * Keys stand in tiles of TRI_KV_TILE positions, so that a register holds one dimension of 16 keys: a tile is [hd, 16] elements,
- * for TRI_INT8 behind the 16 vectors' scales. Its bytes are those of 16 vectors. Values stand as vectors, one after another, with
- * TRI_KV_SLACK readable bytes behind the last. */
+ * k and v: where the keys and values are of TRI_KV_SPAN times TRI_KV_BLOCK positions that follow one another, as far as there are
+ * positions. Keys stand in tiles of TRI_KV_TILE positions, so that a register holds one dimension of 16 keys: a tile is [hd, 16]
+ * elements, for TRI_INT8 behind the 16 vectors' scales. Its bytes are those of 16 vectors. Values stand as vectors, one after another,
+ * with TRI_KV_SLACK readable bytes behind the last. */
 typedef struct tri_attention {
-  const void *k, *v;
+  const void *k[TRI_KV_SPAN], *v[TRI_KV_SPAN];
   tri_ftype type; /* TRI_F32, TRI_F16 or TRI_INT8 */
   size_t hd, heads, rows;
   const float *q;
@@ -183,17 +186,17 @@ typedef struct tri_kernels {
   /* Rotate `heads` vectors of hd floats in place by the position's table: cos and sin are [hd/2].
    * neox: pairs (i, i + hd/2); else adjacent pairs (2i, 2i+1). */
   void (*rope)(float *x, const float *cos, const float *sin, size_t heads, size_t hd, bool neox);
-  /* Attention over a block of positions of one KV head from `first` on, without the division. `first` is a multiple of
-   * TRI_KV_TILE; row r sees the first min(n + r, TRI_ATTENTION_BLOCK) positions of the block, n >= 1. For each query:
+  /* Attention over a block of TRI_ATTENTION_BLOCK positions of one KV head, without the division. Row r sees the first
+   * min(n + r, TRI_ATTENTION_BLOCK) of them, n >= 1. For each query:
    * s_t = q . k_t * scale, top = max s_t, p_t = exp(s_t - top); part + (r * heads + h) * (hd + 2) receives the hd sums of
    * p_t v_t (positions in ascending order), top and the sum of p_t. scratch: rows * heads * TRI_ATTENTION_BLOCK floats. */
-  void (*attend)(const tri_attention *a, size_t first, size_t n, float *scratch, float *part);
+  void (*attend)(const tri_attention *a, size_t n, float *scratch, float *part);
   /* Add the parts of further positions to totals of the same form (online softmax; Milakov and Gimelshein 2018). The
    * bits depend on the order: take the blocks of TRI_ATTENTION_BLOCK positions in ascending order, from the first. */
   void (*attend_merge)(float *total, const float *part, size_t queries, size_t hd);
   /* out[j * hd + i] = total's sums / its sum of p_t */
   void (*attend_end)(const float *total, size_t queries, size_t hd, float *out);
-  /* Put a position's key, hd <= TRI_MAX_HEAD_DIM floats, into its tile: keys are those from position 0 on. */
+  /* Put a position's key, hd <= TRI_MAX_HEAD_DIM floats, into its tile: `keys` are those of a block, pos is in it. */
   void (*put_key)(const float *x, tri_ftype type, void *keys, size_t pos, size_t hd);
   /* gate[i] = max(gate[i], 0)^2 * up[i]  and  gate[i] = silu(gate[i]) * up[i], in place. */
   void (*relu2_gate)(float *gate, const float *up, size_t n);

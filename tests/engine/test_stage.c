@@ -123,7 +123,7 @@ static void bytes_are_known_beforehand(void **state) {
     tri_single s = open_single(threads, TRI_F16);
     for (int i = 0; i < 32; i++) {
       tri_stage_spec spec = {.first = i & 1, .last = i & 2 ? LAYERS : 1, .embed = !(i & 1), .head = i & 4, .slots = 1 + (i & 3),
-                             .context = 100 + 7 * i, .max_rows = 1 + 9 * i, .kv_type = i & 8 ? TRI_INT8 : TRI_F16,
+                             .context = 100 + 7 * i, .max_rows = 1 + 9 * i, .blocks = i % 3 ? 0 : 1 + i, .kv_type = i & 8 ? TRI_INT8 : TRI_F16,
                              .tune = i & 16 ? &s.tune : NULL};
       tri_stage *stage;
       assert_ok(tri_stage_open(&stage, s.model, s.kernels, s.pool, &spec, NULL, NULL, &err), err);
@@ -164,6 +164,57 @@ static void long_sequences_split_anywhere(void **state) {
   }
 }
 
+/* Blocks of positions anywhere, given as the sequence grows, and shared by sequences that begin alike: the bits of a cache in one
+ * piece. */
+static void blocks_may_stand_anywhere(void **state) {
+  (void)state;
+  enum { SHARED = 2 * TRI_KV_BLOCK, LONG = SHARED + 140, CHUNK = 60, BLOCKS = 9 };
+  static const uint32_t tables[2][5] = {{8, 3, 0, 7, 2}, {8, 3, 5, 1, 6}};
+  static int32_t ids[2][LONG];
+  static float want[2][VOCAB], got[VOCAB];
+  for (int i = 0; i < LONG; i++) ids[0][i] = tokens[i % TOKENS] ^ i / TOKENS, ids[1][i] = ids[0][i] ^ (i >= SHARED);
+  tri_single s = open_single(2, TRI_INT8);
+  for (int q = 0; q < 2; q++) assert_ok(tri_single_feed(&s, q, 0, ids[q], LONG, want[q], &err), err);
+  tri_stage_spec spec = *tri_stage_get_spec(s.stage);
+  spec.blocks = BLOCKS;
+  tri_stage_close(&s.stage);
+  assert_ok(tri_stage_open(&s.stage, s.model, s.kernels, s.pool, &spec, NULL, NULL, &err), err);
+  for (int q = 0; q < 2; q++) {
+    int32_t mapped = 0, at = q ? SHARED : 0;
+    if (q) assert_ok(tri_stage_map(s.stage, q, 0, tables[q], mapped = SHARED / TRI_KV_BLOCK, &err), err);
+    for (int32_t n; at < LONG; at += n) {
+      n = LONG - at < CHUNK ? LONG - at : CHUNK;
+      int32_t need = (at + n + TRI_KV_BLOCK - 1) / TRI_KV_BLOCK;
+      if (need > mapped) {
+        assert_fails(tri_single_feed(&s, q, at, ids[q] + at, (size_t)n, got, &err), TRI_E_INVALID, err, "has no KV block, the first");
+        assert_ok(tri_stage_map(s.stage, q, mapped, tables[q] + mapped, need - mapped, &err), err);
+        mapped = need;
+      }
+      assert_ok(tri_single_feed(&s, q, at, ids[q] + at, (size_t)n, got, &err), err);
+    }
+    assert_memory_equal(got, want[q], sizeof got);
+  }
+  assert_ok(tri_single_feed(&s, 0, LONG - 1, ids[0] + LONG - 1, 1, got, &err), err); /* the other has changed nothing */
+  assert_memory_equal(got, want[0], sizeof got);
+  tri_single_close(&s);
+}
+
+static void wild_blocks_are_refused(void **state) {
+  (void)state;
+  tri_single s = open_single(1, TRI_F16);
+  const uint32_t blocks[] = {0, 1, 2, 3, 4, 5, 6, 7, 8}, beyond[] = {0, 24};
+  static const struct { int32_t slot, first, n; const char *part; } cases[] = {
+      {3, 0, 1, "slot 3 of 3"}, {-1, 0, 1, "slot -1"}, {0, 9, 1, "KV block 9 comes after 8"}, {0, -1, 1, "KV block -1"},
+      {0, 0, 9, "9 KV blocks from 0 on, the context has 8"}, {0, 8, 1, "1 KV blocks from 8 on"}, {0, 0, -1, "-1 KV blocks"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_fails(tri_stage_map(s.stage, cases[i].slot, cases[i].first, blocks, cases[i].n, &err), TRI_E_INVALID, err, cases[i].part);
+  assert_fails(tri_stage_map(s.stage, 0, 0, beyond, 2, &err), TRI_E_INVALID, err, "KV block number 24 of 24");
+  assert_ok(tri_single_feed(&s, 0, 511, tokens, 1, NULL, &err), err); /* what is refused changes nothing */
+  assert_ok(tri_stage_map(s.stage, 0, 2, blocks, 1, &err), err);      /* and a table ends with what was mapped last */
+  assert_fails(tri_single_feed(&s, 0, 192, tokens, 1, NULL, &err), TRI_E_INVALID, err, "position 192 of slot 0 has no KV block, the first 192");
+  tri_single_close(&s);
+}
+
 static void wild_rows_are_refused(void **state) {
   (void)state;
   tri_single s = open_single(1, TRI_F16);
@@ -182,6 +233,7 @@ int main(void) {
                                      cmocka_unit_test(a_row_depends_on_nothing_beside_it), cmocka_unit_test(sequences_share_a_step),
                                      cmocka_unit_test(cuts_change_nothing), cmocka_unit_test(bytes_are_known_beforehand),
                                      cmocka_unit_test(long_sequences_split_anywhere),
+                                     cmocka_unit_test(blocks_may_stand_anywhere), cmocka_unit_test(wild_blocks_are_refused),
                                      cmocka_unit_test(wild_rows_are_refused)};
   return cmocka_run_group_tests(tests, read_tokens, NULL);
 }

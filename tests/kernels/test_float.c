@@ -141,34 +141,46 @@ static void plain_attention(const float *q, const float *k, const float *v, size
 
 enum { LONGEST = 700, MOST_DIM = 256, MOST_QUERIES = 15 };
 
-/* As the engine does it, for rows that end in the same block: blocks merged in ascending order. n: positions of the first row. */
-static void in_blocks(const tri_kernels *t, const tri_attention *a, size_t n, float *out) {
-  static float scratch[MOST_QUERIES * TRI_ATTENTION_BLOCK], total[MOST_QUERIES * (MOST_DIM + 2)], part[MOST_QUERIES * (MOST_DIM + 2)];
-  size_t queries = a->rows * a->heads;
-  for (size_t first = 0; first < n; first += TRI_ATTENTION_BLOCK) {
-    size_t here = n - first < TRI_ATTENTION_BLOCK ? n - first : TRI_ATTENTION_BLOCK;
-    t->attend(a, first, here, scratch, first ? part : total);
-    if (first) t->attend_merge(total, part, queries, a->hd);
-  }
-  t->attend_end(total, queries, a->hd, out);
-}
-
-/* A head's cache of LONGEST positions, and the numbers that it holds. */
+/* A head's cache of LONGEST positions in blocks that are not in order, and the numbers that it holds. */
 typedef struct cache {
   char *k, *v;
   float *kf, *vf;
 } cache;
 
+enum { CACHE_BLOCKS = (LONGEST + TRI_KV_BLOCK - 1) / TRI_KV_BLOCK };
+
+static size_t block_at(size_t pos, tri_ftype type, size_t hd) {
+  return pos / TRI_KV_BLOCK * 5 % CACHE_BLOCKS * TRI_KV_BLOCK * tri_ftype_bytes(type, hd);
+}
+static char *value_at(const cache *c, size_t pos, tri_ftype type, size_t hd) {
+  return c->v + block_at(pos, type, hd) + pos % TRI_KV_BLOCK * tri_ftype_bytes(type, hd);
+}
+
+/* As the engine does it, for rows that end in the same block: blocks merged in ascending order. n: positions of the first row. */
+static void in_blocks(const tri_kernels *t, const cache *c, const tri_attention *attention, size_t n, float *out) {
+  static float scratch[MOST_QUERIES * TRI_ATTENTION_BLOCK], total[MOST_QUERIES * (MOST_DIM + 2)], part[MOST_QUERIES * (MOST_DIM + 2)];
+  tri_attention a = *attention;
+  size_t queries = a.rows * a.heads;
+  for (size_t first = 0; first < n; first += TRI_ATTENTION_BLOCK) {
+    size_t here = n - first < TRI_ATTENTION_BLOCK ? n - first : TRI_ATTENTION_BLOCK;
+    for (size_t i = 0, pos = first; i < TRI_KV_SPAN; i++, pos += TRI_KV_BLOCK)
+      a.k[i] = c->k + block_at(pos, a.type, a.hd), a.v[i] = c->v + block_at(pos, a.type, a.hd);
+    t->attend(&a, here, scratch, first ? part : total);
+    if (first) t->attend_merge(total, part, queries, a.hd);
+  }
+  t->attend_end(total, queries, a.hd, out);
+}
+
 static void fill(const cache *c, const tri_kernels *t, tri_ftype type, size_t hd) {
   float raw[MOST_DIM];
   char vector[4 * MOST_DIM + 4];
-  size_t bytes = tri_ftype_bytes(type, hd);
   for (size_t pos = 0; pos < LONGEST; pos++) {
     random_floats(&seed, raw, hd, 0.3f);
-    t->put_key(raw, type, c->k, pos, hd);
+    t->put_key(raw, type, c->k + block_at(pos, type, hd), pos % TRI_KV_BLOCK, hd);
     t->from_f32(raw, type, vector, hd), t->to_f32(vector, type, c->kf + pos * hd, hd);
     random_floats(&seed, raw, hd, 1);
-    t->from_f32(raw, type, c->v + pos * bytes, hd), t->to_f32(c->v + pos * bytes, type, c->vf + pos * hd, hd);
+    char *value = value_at(c, pos, type, hd);
+    t->from_f32(raw, type, value, hd), t->to_f32(value, type, c->vf + pos * hd, hd);
   }
 }
 
@@ -177,8 +189,8 @@ static void spoil(const cache *c, tri_ftype type, size_t hd, size_t from) {
   float bad[MOST_DIM];
   for (size_t i = 0; i < hd; i++) bad[i] = NAN;
   for (size_t pos = from; pos < LONGEST; pos++) {
-    levels[0]->put_key(bad, type, c->k, pos, hd);
-    levels[0]->from_f32(bad, type, c->v + pos * tri_ftype_bytes(type, hd), hd);
+    levels[0]->put_key(bad, type, c->k + block_at(pos, type, hd), pos % TRI_KV_BLOCK, hd);
+    levels[0]->from_f32(bad, type, value_at(c, pos, type, hd), hd);
   }
 }
 
@@ -187,7 +199,7 @@ static void attention(void **state) {
   (void)state;
   static const size_t dims[] = {2, 8, 16, 24, 64, 80, 100, 128, 192, 256}, lengths[] = {600, 510, 257, 254, 256, 61, 17, 16, 5, 2, 1};
   static const tri_ftype types[] = {TRI_F32, TRI_F16, TRI_INT8};
-  size_t total = MOST_DIM * (LONGEST + TRI_KV_TILE);
+  size_t total = MOST_DIM * (CACHE_BLOCKS * TRI_KV_BLOCK + TRI_KV_TILE);
   const cache c = {bytes_alloc(total * 5), bytes_alloc(total * 5), bytes_alloc(total * 4), bytes_alloc(total * 4)};
   for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
     for (size_t type = 0; type < 3; type++) {
@@ -201,16 +213,17 @@ static void attention(void **state) {
         random_floats(&seed, q, rows * q_ld, 1);
         fill(&c, levels[0], types[type], hd);
         spoil(&c, types[type], hd, n + rows - 1);
-        const tri_attention a = {c.k, c.v, types[type], hd, heads, rows, q, q_ld, 1 / sqrtf((float)hd)};
+        const tri_attention a = {.type = types[type], .hd = hd, .heads = heads, .rows = rows, .q = q, .q_ld = q_ld,
+                                 .scale = 1 / sqrtf((float)hd)};
         for (int l = 0; l < level_count; l++) {
-          in_blocks(levels[l], &a, n, l ? out : first);
+          in_blocks(levels[l], &c, &a, n, l ? out : first);
           if (l) SAME(l, out, first, rows * heads * hd * 4, "attention, type %zu, hd %zu, n %zu, rows %zu", type, hd, n, rows);
         }
         for (size_t r = 0; r < rows; r++)
           for (size_t h = 0; h < heads; h++) {
             const float *got = first + (r * heads + h) * hd;
-            const tri_attention one = {c.k, c.v, types[type], hd, 1, 1, q + r * q_ld + h * hd, q_ld, a.scale};
-            in_blocks(levels[0], &one, n + r, out);
+            const tri_attention one = {.type = a.type, .hd = hd, .heads = 1, .rows = 1, .q = q + r * q_ld + h * hd, .scale = a.scale};
+            in_blocks(levels[0], &c, &one, n + r, out);
             assert_memory_equal(out, got, hd * 4);
             plain_attention(one.q, c.kf, c.vf, hd, n + r, hd, a.scale, want);
             for (size_t e = 0; e < hd; e++) near(got[e], want[e], 1e-3, "attention", n + r);
