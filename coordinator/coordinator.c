@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/kv.h"
 
 tri_status coordinator_send(coordinator *c, const tri_peer *to, const void *payload, size_t len, tri_error *err) {
   return tri_link_send(c->link, to, &c->outgoing, (void *)payload, len, false, err); /* copied, as it is not given away */
@@ -197,7 +198,8 @@ static tri_status check_config(coordinator *c, tri_pipeline_config *out, tri_err
   if (context > (uint32_t)shape->context)
     return tri_status_fail(err, TRI_E_INVALID, "--ctx %u: the model's context is %d", context, shape->context);
   *out = (tri_pipeline_config){.slots = config->slots, .context = context, .max_rows = config->max_rows, .wire = config->wire,
-                               .kv_type = config->kv_type, .layers = (uint32_t)shape->n_layers};
+                               .kv_type = config->kv_type,
+                               .kv_blocks = (uint32_t)tri_kv_blocks((int32_t)config->slots, (int32_t)context), .layers = (uint32_t)shape->n_layers};
   return TRI_OK;
 }
 

@@ -30,7 +30,8 @@ void tri_pipeline_assign(const tri_pipeline *p, const tri_registry *r, uint32_t 
   const tri_plan_stage *part = &p->part[stage];
   *out = (tri_msg_assign){.epoch = p->epoch, .stage = stage, .stages = p->stages, .first = part->first, .last = part->last,
                           .embed = part->first == 0, .head = part->last == c->layers, .has_upstream = stage > 0, .slots = c->slots,
-                          .context = c->context, .max_rows = c->max_rows, .wire = c->wire, .kv_type = c->kv_type};
+                          .context = c->context, .max_rows = c->max_rows, .wire = c->wire, .kv_type = c->kv_type,
+                          .kv_blocks = c->kv_blocks};
   if (stage > 0) memcpy(out->upstream_key, r->workers[p->worker[stage - 1]].key, TRI_KEY_BYTES);
 }
 

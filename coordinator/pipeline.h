@@ -15,7 +15,7 @@ typedef enum tri_pipeline_state {
 
 /* What every stage is told alike. */
 typedef struct tri_pipeline_config {
-  uint32_t slots, context, max_rows, wire, kv_type, layers;
+  uint32_t slots, context, max_rows, wire, kv_type, kv_blocks, layers;
 } tri_pipeline_config;
 
 typedef struct tri_pipeline {

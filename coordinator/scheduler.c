@@ -2,6 +2,7 @@
 #include "coordinator/scheduler.h"
 
 #include <string.h>
+#include "engine/kv.h"
 #include "engine/sampler.h"
 
 void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, uint32_t slots, uint32_t vocab) {
@@ -83,6 +84,14 @@ typedef struct draft {
   tri_flight *flight;
 } draft;
 
+/* Each slot has KV blocks of its own, enough for the context; a run maps those that its rows begin. */
+static void map_run(const tri_scheduler *s, tri_run *run, tri_msg_step *step) {
+  uint32_t per_slot = (uint32_t)tri_kv_blocks(1, (int32_t)s->jobs->context);
+  run->first_block = (run->pos + TRI_KV_BLOCK - 1) / TRI_KV_BLOCK, run->block = step->n_blocks;
+  for (uint32_t i = run->first_block; i * TRI_KV_BLOCK < run->pos + run->count; i++) step->blocks[step->n_blocks++] = run->slot * per_slot + i;
+  run->n_blocks = step->n_blocks - run->block;
+}
+
 static void add_run(const draft *d, uint32_t slot, tri_job *job, uint32_t rows) {
   tri_msg_step *step = &d->out->step;
   tri_flight_run *f = &d->flight->runs[d->flight->n_runs++];
@@ -91,7 +100,8 @@ static void add_run(const draft *d, uint32_t slot, tri_job *job, uint32_t rows) 
   f->want = wanted ? job->want : TRI_WANT_NONE;
   f->scored = f->want == TRI_WANT_SCORE ? rows - final : 0;
   int32_t next = f->want == TRI_WANT_SCORE && !final ? job->tokens.data[f->pos + rows] : -1;
-  step->runs[step->n_runs++] = (tri_run){.slot = slot, .pos = f->pos, .row = step->n_rows, .count = rows, .want = f->want, .next = next};
+  step->runs[step->n_runs] = (tri_run){.slot = slot, .pos = f->pos, .row = step->n_rows, .count = rows, .want = f->want, .next = next};
+  map_run(d->s, &step->runs[step->n_runs++], step);
   memcpy(step->tokens + step->n_rows, job->tokens.data + f->pos, rows * sizeof *step->tokens);
   step->n_rows += rows, d->flight->n_rows += rows;
   job->sent += rows;
@@ -161,7 +171,7 @@ static void begin_step(tri_scheduler *s, tri_flight *f, tri_scheduler_action *ou
   f->step = s->next_step;
   f->n_runs = f->n_rows = f->opens = 0;
   out->step.epoch = s->epoch, out->step.id = f->step;
-  out->step.n_runs = out->step.n_rows = out->n_opens = 0;
+  out->step.n_runs = out->step.n_rows = out->step.n_blocks = out->n_opens = 0;
 }
 
 bool tri_scheduler_next(tri_scheduler *s, tri_scheduler_action *out) {

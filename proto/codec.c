@@ -61,23 +61,27 @@ static void check_assign(verdict *v, const tri_msg_assign *m) {
   require(v, m->slots >= 1 && m->slots <= INT32_MAX, "slots", "out of range");
   require(v, m->context >= 1 && m->context <= TRI_MAX_CONTEXT, "context", "out of range");
   require(v, m->max_rows >= 1 && m->max_rows <= TRI_MAX_ROWS, "max_rows", "out of range");
+  require(v, m->kv_blocks >= 1 && m->kv_blocks <= INT32_MAX, "kv_blocks", "out of range");
 }
 
 static void check_step(verdict *v, const tri_msg_step *m) {
   if (m->n_runs < 1 || m->n_runs > TRI_MAX_RUNS) { refuse_field(v, "runs", "none or too many"); return; }
-  uint32_t row = 0;
+  uint32_t row = 0, block = 0;
   for (uint32_t i = 0; i < m->n_runs; i++) {
     const tri_run *r = &m->runs[i];
     if (r->count < 1 || r->count > TRI_MAX_ROWS - row) { refuse_field(v, "tokens", "none or too many"); return; }
-    require(v, r->row == row, "row", "runs do not follow each other");
+    if (r->n_blocks > TRI_MAX_BLOCKS - block) { refuse_field(v, "blocks", "too many"); return; }
+    require(v, r->row == row && r->block == block, "row", "runs do not follow each other");
+    require(v, r->first_block <= TRI_MAX_CONTEXT, "first_block", "out of range");
     require(v, r->slot <= INT32_MAX, "slot", "out of range");
     require(v, r->pos <= TRI_MAX_CONTEXT - r->count, "pos", "out of range");
     require(v, (unsigned)r->want < TRI_WANT_COUNT, "want", "unknown");
     require(v, r->next >= -1, "next", "not a token id");
     require(v, r->next == -1 || r->want == TRI_WANT_SCORE, "next", "only for a score");
-    row += r->count;
+    row += r->count, block += r->n_blocks;
   }
   require(v, row == m->n_rows, "n_rows", "not the sum of the runs");
+  require(v, block == m->n_blocks, "n_blocks", "not the sum of the runs");
   check_tokens(v, m->tokens, row, TRI_MAX_ROWS, "tokens");
 }
 
@@ -149,7 +153,7 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_refuse(NUM, TEXT, NOTE, BYTES) NUM(status) NOTE(text)
 #define FIELDS_assign(NUM, TEXT, NOTE, BYTES)                                                                \
   NUM(epoch) NUM(stage) NUM(stages) NUM(first) NUM(last) NUM(embed) NUM(head) NUM(slots) NUM(context)        \
-  NUM(max_rows) NUM(wire) NUM(kv_type)
+  NUM(max_rows) NUM(wire) NUM(kv_type) NUM(kv_blocks)
 #define FIELDS_bound(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(port) NUM(bytes)
 #define FIELDS_connect(NUM, TEXT, NOTE, BYTES) NUM(epoch) TEXT(endpoint) BYTES(server_key)
 #define FIELDS_ready(NUM, TEXT, NOTE, BYTES) NUM(epoch)
@@ -292,6 +296,7 @@ static void put_step_runs(frame *f, const tri_msg_step *in) {
     trireme__run__init(out);
     out->slot = r->slot, out->pos = r->pos, out->want = r->want, out->next = (uint32_t)r->next + 1;
     out->n_tokens = r->count, out->tokens = (uint32_t *)(uintptr_t)(in->tokens + r->row);
+    out->first_block = r->first_block, out->n_blocks = r->n_blocks, out->blocks = (uint32_t *)(uintptr_t)(in->blocks + r->block);
   }
   f->step.n_runs = in->n_runs, f->step.runs = f->run_list;
 }
@@ -299,11 +304,12 @@ static void get_step_runs(verdict *v, const Trireme__Step *in, tri_msg_step *out
   if (in->n_runs > TRI_MAX_RUNS) { refuse_field(v, "runs", "none or too many"); return; }
   for (size_t i = 0; i < in->n_runs; i++) {
     const Trireme__Run *r = in->runs[i];
-    if (r->n_tokens > TRI_MAX_ROWS - out->n_rows) { refuse_field(v, "tokens", "none or too many"); return; }
     require(v, r->next <= (uint32_t)INT32_MAX + 1, "next", "not a token id");
-    out->runs[i] = (tri_run){r->slot, r->pos, out->n_rows, (uint32_t)r->n_tokens, (tri_want)r->want, (int32_t)(r->next - 1)};
-    if (r->n_tokens) memcpy(out->tokens + out->n_rows, r->tokens, r->n_tokens * sizeof *r->tokens);
-    out->n_rows += (uint32_t)r->n_tokens;
+    out->runs[i] = (tri_run){.slot = r->slot, .pos = r->pos, .row = out->n_rows, .count = (uint32_t)r->n_tokens, .want = (tri_want)r->want,
+                             .next = (int32_t)(r->next - 1), .first_block = r->first_block, .block = out->n_blocks};
+    out->n_rows += get_array(v, r->tokens, r->n_tokens, out->tokens + out->n_rows, TRI_MAX_ROWS - out->n_rows, "tokens");
+    out->runs[i].n_blocks = get_array(v, r->blocks, r->n_blocks, out->blocks + out->n_blocks, TRI_MAX_BLOCKS - out->n_blocks, "blocks");
+    out->n_blocks += out->runs[i].n_blocks;
   }
   out->n_runs = (uint32_t)in->n_runs;
 }

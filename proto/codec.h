@@ -28,6 +28,7 @@ enum {
   TRI_MAX_STOP_TOKENS = 16,
   TRI_MAX_ROWS = 512,       /* rows in a step */
   TRI_MAX_RUNS = 64,        /* runs in a step */
+  TRI_MAX_BLOCKS = 4096,    /* KV blocks that a step maps */
   TRI_MAX_TOP = TRI_MAX_RUNS * TRI_SAMPLER_TOP, /* likeliest tokens in a result */
   TRI_MAX_STAGES = 256,
   TRI_MAX_FLIGHTS = 128,    /* steps in the pipeline */
@@ -70,7 +71,7 @@ typedef struct tri_msg_want { uint8_t hash[TRI_ID_BYTES]; uint64_t at; uint32_t 
 typedef struct tri_msg_chunk { uint8_t hash[TRI_ID_BYTES]; uint64_t at; char error[TRI_MAX_TEXT]; } tri_msg_chunk;
 typedef struct tri_msg_refuse { int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_refuse;
 typedef struct tri_msg_assign {
-  uint32_t epoch, stage, stages, first, last, slots, context, max_rows, wire, kv_type;
+  uint32_t epoch, stage, stages, first, last, slots, context, max_rows, wire, kv_type, kv_blocks;
   bool embed, head, has_upstream;
   uint8_t upstream_key[TRI_KEY_BYTES];
 } tri_msg_assign;
@@ -83,12 +84,15 @@ typedef struct tri_run {
   uint32_t row, count; /* its rows are [row, row + count) of the step; count >= 1 */
   tri_want want;
   int32_t next;        /* SCORE: the token after the last row, -1: none */
+  uint32_t first_block;      /* the slot's KV blocks from this one on are now */
+  uint32_t block, n_blocks;  /* the step's [block, block + n_blocks); 0: as they were */
 } tri_run;
 typedef struct tri_msg_step {
-  uint32_t epoch, n_runs, n_rows; /* 1 <= n_runs, n_rows */
+  uint32_t epoch, n_runs, n_rows, n_blocks; /* 1 <= n_runs, n_rows */
   uint64_t id;
   tri_run runs[TRI_MAX_RUNS];
   int32_t tokens[TRI_MAX_ROWS]; /* >= 0 */
+  uint32_t blocks[TRI_MAX_BLOCKS];
 } tri_msg_step;
 typedef struct tri_failure { uint32_t run; char text[TRI_MAX_FAILURE]; } tri_failure;
 typedef struct tri_msg_result {

@@ -116,7 +116,7 @@ static tri_status check_assign(const tri_runner *r, const tri_msg_assign *a, tri
 static tri_stage_spec spec_of(const tri_runner *r, const tri_msg_assign *a) {
   return (tri_stage_spec){.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head,
                           .slots = (int32_t)a->slots, .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows,
-                          .kv_type = (tri_ftype)a->kv_type, .tune = &r->tune};
+                          .blocks = (int32_t)a->kv_blocks, .kv_type = (tri_ftype)a->kv_type, .tune = &r->tune};
 }
 
 static tri_status check_memory(const tri_runner *r, const tri_stage_spec *spec, tri_error *err) {
@@ -168,7 +168,7 @@ static tri_status load(tri_runner *r, tri_task *t) {
 
 /* --- steps --- */
 
-/* Everything in a step that could be wrong, before a row of it is run. */
+/* Everything in a step that could be wrong, before a row of it is run; and the blocks that it maps, on which that depends. */
 static tri_status check_step(tri_runner *r, tri_task *t, size_t d) {
   const tri_msg_step *m = &t->step;
   const tri_stage_spec *spec = tri_stage_get_spec(r->stage);
@@ -177,11 +177,16 @@ static tri_status check_step(tri_runner *r, tri_task *t, size_t d) {
   size_t want = spec->embed ? 0 : m->n_rows * tri_wire_row_bytes(r->wire, d);
   if (t->payload_len != want)
     return tri_status_fail(&t->err, TRI_E_PROTOCOL, "a step of %u rows with %zu bytes, not %zu", m->n_rows, t->payload_len, want);
-  for (uint32_t i = 0; i < m->n_runs; i++)
-    for (uint32_t j = 0; j < m->runs[i].count; j++) {
-      uint32_t row = m->runs[i].row + j;
-      r->rows[row] = (tri_row){.slot = (int32_t)m->runs[i].slot, .pos = (int32_t)(m->runs[i].pos + j), .token = m->tokens[row]};
+  for (uint32_t i = 0; i < m->n_runs; i++) {
+    const tri_run *run = &m->runs[i];
+    if (run->n_blocks && tri_stage_map(r->stage, (int32_t)run->slot, (int32_t)run->first_block, m->blocks + run->block,
+                                       (int32_t)run->n_blocks, &t->err) != TRI_OK)
+      return TRI_E_PROTOCOL;
+    for (uint32_t j = 0; j < run->count; j++) {
+      uint32_t row = run->row + j;
+      r->rows[row] = (tri_row){.slot = (int32_t)run->slot, .pos = (int32_t)(run->pos + j), .token = m->tokens[row]};
     }
+  }
   if (tri_stage_check_rows(r->stage, r->rows, (int32_t)m->n_rows, &t->err) != TRI_OK) return TRI_E_PROTOCOL;
   return r->finish ? tri_finish_check(r->finish, m, &t->err) : TRI_OK;
 }

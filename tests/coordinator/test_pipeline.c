@@ -23,7 +23,7 @@ static int start(void **state) {
     int at;
     if (tri_registry_hello(&registry, &in, &h, 0, &at, &err) != TRI_OK) return -1;
   }
-  tri_pipeline_init(&pipeline, &(tri_pipeline_config){.slots = 1, .context = 64, .max_rows = 32, .wire = 2, .kv_type = 1, .layers = 9});
+  tri_pipeline_init(&pipeline, &(tri_pipeline_config){.slots = 1, .context = 64, .max_rows = 32, .wire = 2, .kv_type = 1, .kv_blocks = 5, .layers = 9});
   plan = (tri_plan){.stages = 3};
   for (uint32_t i = 0; i < 3; i++) plan.stage[i] = (tri_plan_stage){.worker = i, .first = 3 * i, .last = 3 * i + 3};
   return 0;
@@ -48,6 +48,7 @@ static void it_comes_up_stage_by_stage(void **state) {
   assert_true(!a.embed && a.head && a.has_upstream);
   assert_int_equal(a.first, 6);
   assert_int_equal(a.last, 9);
+  assert_int_equal(a.kv_blocks, 5);
   assert_memory_equal(a.upstream_key, registry.workers[0].key, TRI_KEY_BYTES);
   assert_ok(bound(1, 5001), err); /* the last stage */
   assert_false(complete);

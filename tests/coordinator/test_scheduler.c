@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/test.h"
 #include "coordinator/scheduler.h"
+#include "kernels/kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,6 +260,37 @@ static void prompts_ride_along_with_streams(void **state) {
   assert_int_equal(tri_jobs_generated(prompt), 1);
 }
 
+/* A worker's tables of blocks, as the steps leave them: never a gap, never a row without a block, no block of two slots. */
+static void every_row_has_a_block_of_its_slot(void **state) {
+  (void)state;
+  enum { SLOTS = 3, PER_SLOT = (CONTEXT + TRI_KV_BLOCK - 1) / TRI_KV_BLOCK };
+  uint32_t owner[SLOTS * PER_SLOT] = {0}, lengths[SLOTS] = {0}, mapped = 0;
+  serve_slots(SLOTS, STAGES);
+  for (uint32_t i = 0; i < 5; i++) submit(TRI_WANT_SAMPLE, CONTEXT / 2 + 60 * i, 10 + 100 * i);
+  for (uint64_t id = 0; jobs.running || jobs.queued;) {
+    while (next()) {
+      for (uint32_t i = 0; i < action.step.n_runs; i++) {
+        const tri_run *run = &action.step.runs[i];
+        if (run->n_blocks) assert_true(run->first_block <= lengths[run->slot]);
+        for (uint32_t j = 0; j < run->n_blocks; j++, mapped++) {
+          uint32_t b = action.step.blocks[run->block + j];
+          assert_true(b < SLOTS * PER_SLOT);
+          assert_true(owner[b] == 0 || owner[b] == run->slot + 1);
+          owner[b] = run->slot + 1;
+          lengths[run->slot] = run->first_block + j + 1;
+        }
+        assert_true(run->pos + run->count <= lengths[run->slot] * TRI_KV_BLOCK);
+      }
+    }
+    const tri_flight *f = &scheduler.flights[scheduler.oldest];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < f->n_runs; i++) n += f->runs[i].want == TRI_WANT_SAMPLE;
+    assert_ok(answer(++id, n, n, 0), err);
+    while (more()) {}
+  }
+  assert_true(mapped > 5 * CONTEXT / 2 / TRI_KV_BLOCK);
+}
+
 /* Whose rows bring a payload goes alone, but does not wait for ever. */
 static void logits_get_their_turn_among_streams(void **state) {
   (void)state;
@@ -431,6 +463,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_cancelled_prompt_frees_its_slot_at_once, start, stop),
       cmocka_unit_test_setup_teardown(streams_share_steps, start, stop),
       cmocka_unit_test_setup_teardown(prompts_ride_along_with_streams, start, stop),
+      cmocka_unit_test_setup_teardown(every_row_has_a_block_of_its_slot, start, stop),
       cmocka_unit_test_setup_teardown(logits_get_their_turn_among_streams, start, stop),
       cmocka_unit_test_setup_teardown(results_that_do_not_fit_are_the_workers_fault, start, stop),
       cmocka_unit_test_setup_teardown(likeliest_tokens_come_as_many_as_asked_for, start, stop),

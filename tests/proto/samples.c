@@ -68,15 +68,19 @@ static void step(uint64_t *s, tri_msg_step *m) {
     if (r->want == TRI_WANT_SCORE) r->next = (int32_t)between(s, 0, INT32_MAX) - (flag(s) ? 0 : 1);
     if (r->next < -1) r->next = -1;
     m->n_rows += r->count;
+    r->first_block = between(s, 0, TRI_MAX_CONTEXT), r->block = m->n_blocks;
+    r->n_blocks = s ? between(s, 0, TRI_MAX_BLOCKS / TRI_MAX_RUNS) : TRI_MAX_BLOCKS / TRI_MAX_RUNS;
+    m->n_blocks += r->n_blocks;
   }
   tokens(s, m->tokens, m->n_rows);
+  for (uint32_t i = 0; i < m->n_blocks; i++) m->blocks[i] = u32(s);
 }
 
 static void assign(uint64_t *s, tri_msg_assign *m) {
   m->epoch = u32(s), m->stages = between(s, 1, TRI_MAX_STAGES), m->stage = between(s, 0, m->stages - 1);
   m->last = between(s, 0, INT32_MAX), m->first = between(s, 0, m->last), m->slots = between(s, 1, INT32_MAX);
   m->context = between(s, 1, TRI_MAX_CONTEXT), m->max_rows = between(s, 1, TRI_MAX_ROWS), m->wire = u32(s);
-  m->kv_type = u32(s), m->embed = flag(s), m->head = flag(s), m->has_upstream = flag(s);
+  m->kv_type = u32(s), m->kv_blocks = between(s, 1, INT32_MAX), m->embed = flag(s), m->head = flag(s), m->has_upstream = flag(s);
   if (m->has_upstream) fill(s, m->upstream_key, sizeof m->upstream_key);
 }
 

@@ -116,6 +116,8 @@ static void encode_refuses_numbers_beyond_the_limits(void **state) {
   REFUSED(TRI_MSG_ASSIGN, in.assign.context = TRI_MAX_CONTEXT + 1, "assign.context");
   REFUSED(TRI_MSG_ASSIGN, in.assign.max_rows = 0, "assign.max_rows");
   REFUSED(TRI_MSG_ASSIGN, in.assign.max_rows = TRI_MAX_ROWS + 1, "assign.max_rows");
+  REFUSED(TRI_MSG_ASSIGN, in.assign.kv_blocks = 0, "assign.kv_blocks");
+  REFUSED(TRI_MSG_ASSIGN, in.assign.kv_blocks = 1u << 31, "assign.kv_blocks");
   REFUSED(TRI_MSG_BOUND, in.bound.port = 65536, "bound.port");
   REFUSED(TRI_MSG_OPEN, in.open.slot = 1u << 31, "open.slot");
   REFUSED(TRI_MSG_SUBMIT, in.submit.want = TRI_WANT_COUNT, "submit.want");
@@ -157,6 +159,11 @@ static void encode_refuses_steps_that_do_not_add_up(void **state) {
   REFUSED(TRI_MSG_STEP, in.step.runs[0].want = TRI_WANT_COUNT, "step.want");
   REFUSED(TRI_MSG_STEP, in.step.runs[0].next = -2, "step.next");
   REFUSED(TRI_MSG_STEP, (in.step.runs[0].want = TRI_WANT_SAMPLE, in.step.runs[0].next = 3), "step.next: only for a score");
+  REFUSED(TRI_MSG_STEP, in.step.runs[0].n_blocks = TRI_MAX_BLOCKS + 1, "step.blocks: too many");
+  REFUSED(TRI_MSG_STEP, in.step.runs[0].n_blocks = UINT32_MAX, "step.blocks: too many");
+  REFUSED(TRI_MSG_STEP, in.step.runs[0].block = 1, "step.row");
+  REFUSED(TRI_MSG_STEP, in.step.runs[0].first_block = TRI_MAX_CONTEXT + 1, "step.first_block");
+  REFUSED(TRI_MSG_STEP, in.step.n_blocks++, "step.n_blocks");
   REFUSED(TRI_MSG_STEP, in.step.tokens[0] = -1, "step.tokens: not a token");
 }
 
@@ -228,7 +235,11 @@ static void decode_refuses_what_encode_would(void **state) {
   body_refused(F_STEP, &b, "step.runs");
   block(&b, 3, "", 0), body_refused(F_STEP, &b, "step.tokens: none");
   for (int i = 0; i <= TRI_MAX_ROWS; i++) number(&run, 3, 1);
-  block(&b, 3, run.data, run.len), body_refused(F_STEP, &b, "step.tokens: none or too many");
+  block(&b, 3, run.data, run.len), body_refused(F_STEP, &b, "step.tokens: too many");
+  tri_buf_clear(&run);
+  number(&run, 3, 1);
+  for (int i = 0; i <= TRI_MAX_BLOCKS; i++) number(&run, 7, 1);
+  block(&b, 3, run.data, run.len), body_refused(F_STEP, &b, "step.blocks: too many");
   tri_buf_clear(&run);
   number(&run, 3, 1);
   for (int i = 0; i <= TRI_MAX_RUNS; i++) block(&b, 3, run.data, run.len);

@@ -37,9 +37,9 @@ static void a_proof_is_what_its_definition_says(void **state) {
   size_t n = 0;
 #define ADD(p, len) (memcpy(bytes + n, p, len), n += (len))
   ADD("trireme-enrol-1", 16), ADD(coordinator.public_key, 32), ADD(joiner.public_key, 32), ADD(token.id, 8);
-  ADD("\3\0\0\0", 4), ADD(ask.enrol.sealed, 113);
+  ADD("\4\0\0\0", 4), ADD(ask.enrol.sealed, 113);
 #undef ADD
-  assert_int_equal(TRI_PROTOCOL, 3);
+  assert_int_equal(TRI_PROTOCOL, 4);
   crypto_generichash_state s;
   crypto_generichash_init(&s, token.secret, sizeof token.secret, sizeof key);
   crypto_generichash_update(&s, (const uint8_t *)"trireme-token-1", 16);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define MODEL TRIREME_SOURCE "/models/story-bitnet.gguf"
-enum { CONTEXT = 64, MAX_ROWS = 32, N = 30, CUT = 5, WAIT_MS = 120000 };
+enum { CONTEXT = 64, MAX_ROWS = 32, BLOCKS = 3, N = 30, CUT = 5, WAIT_MS = 120000 };
 
 static tri_error err;
 static tri_single single;
@@ -62,7 +62,7 @@ static tri_task *do_task(tri_runner *r, tri_task *t) {
 static tri_msg_assign part_of(bool head) {
   return (tri_msg_assign){.epoch = 1, .stage = head, .stages = 2, .first = head ? CUT : 0, .last = head ? (uint32_t)shape->n_layers : CUT,
                           .embed = !head, .head = head, .slots = 2, .context = CONTEXT, .max_rows = MAX_ROWS, .wire = TRI_WIRE_F32,
-                          .kv_type = TRI_F16};
+                          .kv_type = TRI_F16, .kv_blocks = BLOCKS};
 }
 
 static tri_status load(tri_runner *r, const tri_msg_assign *a) {
@@ -74,7 +74,7 @@ static tri_status load(tri_runner *r, const tri_msg_assign *a) {
   if (status == TRI_OK) { /* exactly what the plan counts with */
     tri_stage_spec spec = {.first = (int32_t)a->first, .last = (int32_t)a->last, .embed = a->embed, .head = a->head,
                            .slots = (int32_t)a->slots, .context = (int32_t)a->context, .max_rows = (int32_t)a->max_rows,
-                           .kv_type = (tri_ftype)a->kv_type, .tune = &single.tune};
+                           .blocks = (int32_t)a->kv_blocks, .kv_type = (tri_ftype)a->kv_type, .tune = &single.tune};
     assert_int_equal(t->stage_bytes, tri_need_bytes(single.model, &spec, 1));
   }
   tri_task_free(&t);
@@ -91,12 +91,14 @@ static void tokens_of(int32_t out[N]) {
   for (int i = 0; i < N; i++) out[i] = (i * 577 + 13) % shape->vocab;
 }
 
+/* A sequence's first run maps a block for it, which is not its slot's number. */
 static tri_msg_step make_step(uint32_t pos, uint32_t n, tri_want want, int32_t next) {
   int32_t tokens[N];
   tokens_of(tokens);
   tri_msg_step m = {.epoch = 1, .id = 7, .n_runs = 1, .n_rows = n};
   m.runs[0] = (tri_run){.slot = 1, .pos = pos, .count = n, .want = want, .next = next};
   memcpy(m.tokens, tokens + pos, n * sizeof *tokens);
+  if (pos == 0) m.runs[0].n_blocks = m.n_blocks = 1, m.blocks[0] = BLOCKS - 1;
   return m;
 }
 
@@ -275,6 +277,14 @@ static void wild_steps_are_refused_before_they_run(void **state) {
   refused(last, m, 4 * row, "a score of token");
   m = make_step(0, 4, TRI_WANT_NONE, -1), m.n_rows = m.runs[0].count = MAX_ROWS + 1;
   refused(last, m, (MAX_ROWS + 1) * row, "at most 32 were agreed");
+  m = make_step(0, 4, TRI_WANT_NONE, -1), m.blocks[0] = BLOCKS;
+  refused(last, m, 4 * row, "KV block number 3 of 3");
+  m = make_step(0, 4, TRI_WANT_NONE, -1), m.n_blocks = m.runs[0].n_blocks = 2;
+  refused(last, m, 4 * row, "2 KV blocks from 0 on, the context has 1");
+  m = make_step(0, 4, TRI_WANT_NONE, -1), m.runs[0].slot = 0, m.runs[0].n_blocks = m.n_blocks = 0;
+  refused(last, m, 4 * row, "position 0 of slot 0 has no KV block");
+  m.runs[0].n_blocks = m.n_blocks = 1, m.runs[0].first_block = 1;
+  refused(last, m, 4 * row, "KV block 1 comes after 0");
 }
 
 static void stale_steps_are_passed_over(void **state) {
@@ -309,6 +319,8 @@ static void wild_assignments_are_refused(void **state) {
   a = part_of(true), a.slots = INT32_MAX; /* a size that overflows is no small one */
   assert_fails(load(last, &a), TRI_E_LIMIT, err, "the stage needs");
   a = part_of(true), a.slots = UINT32_MAX;
+  assert_fails(load(last, &a), TRI_E_LIMIT, err, "the stage needs");
+  a = part_of(true), a.kv_blocks = INT32_MAX;
   assert_fails(load(last, &a), TRI_E_LIMIT, err, "the stage needs");
   memory = 1 << 20;
   tri_runner *small = start_runner();
