@@ -48,6 +48,7 @@ tri_status tri_follow_take(tri_follow *f, const tri_client_event *e, bool *over,
   case TRI_MSG_DONE:
     *over = true;
     f->done = m->done;
+    f->kept = m->done.reused_tokens;
     take_text(f, e);
     return m->done.reason == TRI_DONE_FAILED ? tri_status_fail(err, TRI_E_PROTOCOL, "the job failed: %s", m->done.error) : TRI_OK;
   default: return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator sent %s", tri_msg_kind_name(m->kind));

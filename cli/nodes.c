@@ -54,10 +54,12 @@ void tri_nodes_table(const json_t *status, FILE *out) {
 
 tri_status tri_nodes_read_model(const json_t *status, tri_nodes_model *out, tri_error *err) {
   const json_t *model = json_object_get(status, "model");
-  double context = number_of(model, "context"), vocab = number_of(model, "vocab"), slots = number_of(model, "slots");
-  if (!(context >= 1 && context <= TRI_MAX_CONTEXT && vocab >= 1 && vocab <= INT32_MAX && slots >= 1 && slots <= INT32_MAX))
-    return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator does not say its model's context, vocabulary and slots");
-  *out = (tri_nodes_model){.context = (int32_t)context, .vocab = (int32_t)vocab, .slots = (int32_t)slots};
+  double context = number_of(model, "context"), vocab = number_of(model, "vocab"), slots = number_of(model, "slots"),
+         kv = number_of(model, "kv_tokens");
+  if (!(context >= 1 && context <= TRI_MAX_CONTEXT && vocab >= 1 && vocab <= INT32_MAX && slots >= 1 && slots <= INT32_MAX &&
+        kv >= 1 && kv <= INT32_MAX))
+    return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator does not say its model's context, vocabulary, slots and KV cache");
+  *out = (tri_nodes_model){.context = (int32_t)context, .vocab = (int32_t)vocab, .slots = (int32_t)slots, .kv_tokens = (int32_t)kv};
   snprintf(out->file, sizeof out->file, "%s", text_of(model, "file"));
   return TRI_OK;
 }

@@ -15,7 +15,7 @@ void tri_nodes_table(const json_t *status, FILE *out);
 /* The model that it serves. */
 typedef struct tri_nodes_model {
   char file[TRI_MAX_ENDPOINT]; /* its name, without folders */
-  int32_t context, vocab, slots;
+  int32_t context, vocab, slots, kv_tokens;
 } tri_nodes_model;
 /* TRI_E_PROTOCOL: the document does not say. */
 TRI_MUST_CHECK tri_status tri_nodes_read_model(const json_t *status, tri_nodes_model *out, tri_error *err);

@@ -15,7 +15,7 @@
 
 static const char *model_path, *nodes_path, *coordinator, *key_dir, *what_if = "", *save_path, *wire_name, *kv_name,
     *goal_name = "throughput", *replicas_name = "1";
-static int64_t context, slots, max_rows = 256, rows = 1, timeout_s = 5;
+static int64_t context, slots, kv_tokens, max_rows = 256, rows = 1, timeout_s = 5;
 static bool as_json, all_workers;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model; its weights are not read.", 0, 0},
@@ -31,7 +31,9 @@ static const tri_arg args[] = {
     {"replicas", 0, TRI_ARG_STRING, &replicas_name, "N", "Pipelines side by side, or auto (default 1).", 0, 0},
     {"all-workers", 0, TRI_ARG_FLAG, &all_workers, NULL, "Give each node a layer, in the order given, even if that makes it slower.", 0, 0},
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context in tokens (default: the cluster's, or the model's).", 1, TRI_MAX_CONTEXT},
-    {"slots", 0, TRI_ARG_INT, &slots, "N", "Sequences in the pipeline at once (default: the cluster's, or 1).", 1, TRI_SCHEDULER_SLOTS},
+    {"slots", 0, TRI_ARG_INT, &slots, "N", "Sequences in the pipeline at once (default: the cluster's, or 16).", 1, TRI_SCHEDULER_SLOTS},
+    {"kv-tokens", 0, TRI_ARG_INT, &kv_tokens, "N", "Tokens that the KV cache holds (default: the cluster's, or as `trireme-coordinator` has it).", 1,
+     1 << 30},
     {"max-rows", 0, TRI_ARG_INT, &max_rows, "N", "Most rows in a step (default 256).", 1, TRI_MAX_ROWS},
     {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default: the cluster's, or int8).", 0, 0},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default: the cluster's, or f16).", 0, 0},
@@ -49,6 +51,7 @@ typedef struct planning {
   tri_plan_file nodes;
   tri_model *model;
   tri_plan_load load;
+  uint32_t kv_tokens; /* 0: as many as a coordinator takes by itself */
   tri_plan_model m;
   tri_plan_worker workers[TRI_PLAN_MAX_WORKERS];
   tri_plan_options options;
@@ -79,11 +82,12 @@ static const char *choose(const char *given, const json_t *cluster, const char *
 /* What was not given is as in the cluster that was asked. */
 static tri_status choose_load(planning *p, const json_t *cluster, tri_error *err) {
   const json_t *model = json_object_get(cluster, "model");
-  tri_nodes_model served = {.slots = 1};
+  tri_nodes_model served = {.slots = 16};
   tri_status status = model ? tri_nodes_read_model(cluster, &served, err) : TRI_OK;
   if (status != TRI_OK) return status;
   p->load = (tri_plan_load){.context = (uint32_t)(context ? context : served.context), .slots = (uint32_t)(slots ? slots : served.slots),
                             .max_rows = (uint32_t)max_rows};
+  p->kv_tokens = (uint32_t)(kv_tokens ? kv_tokens : context || slots ? 0 : served.kv_tokens);
   status = tri_wire_parse(choose(wire_name, cluster, "wire", "int8"), &p->load.wire, err);
   return status == TRI_OK ? tri_kv_parse(choose(kv_name, cluster, "kv", "f16"), &p->load.kv_type, err) : status;
 }
@@ -126,6 +130,7 @@ static tri_status save(const planning *p, tri_error *err) {
 
 static tri_status make(planning *p, tri_error *err) {
   if (!p->load.context) p->load.context = (uint32_t)tri_model_shape(p->model)->context;
+  p->load.kv_blocks = tri_plan_kv_blocks(p->load.slots, p->load.context, p->kv_tokens);
   p->m = tri_plan_model_of(p->model, &p->load);
   for (uint32_t i = 0; i < p->nodes.count; i++) {
     const tri_plan_node *node = &p->nodes.node[i];

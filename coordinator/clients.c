@@ -77,7 +77,7 @@ static bool announce(coordinator *c, tri_job *job) {
 void coordinator_admit(coordinator *c) {
   tri_job *job;
   while (tri_scheduler_has_room(&c->scheduler) && (job = tri_jobs_next(&c->jobs)))
-    if (announce(c, job)) tri_scheduler_admit(&c->scheduler, tri_clock_us());
+    if (announce(c, job) && !tri_scheduler_admit(&c->scheduler, tri_clock_us())) return; /* it waits for blocks */
 }
 
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {

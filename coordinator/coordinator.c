@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/coordinator_impl.h"
+#include "coordinator/plan_model.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -197,9 +198,11 @@ static tri_status check_config(coordinator *c, tri_pipeline_config *out, tri_err
   uint32_t context = config->context ? config->context : (uint32_t)shape->context;
   if (context > (uint32_t)shape->context)
     return tri_status_fail(err, TRI_E_INVALID, "--ctx %u: the model's context is %d", context, shape->context);
+  if (config->kv_tokens && config->kv_tokens < context)
+    return tri_status_fail(err, TRI_E_INVALID, "--kv-tokens %u: one sequence alone may have the context of %u", config->kv_tokens, context);
   *out = (tri_pipeline_config){.slots = config->slots, .context = context, .max_rows = config->max_rows, .wire = config->wire,
-                               .kv_type = config->kv_type,
-                               .kv_blocks = (uint32_t)tri_kv_blocks((int32_t)config->slots, (int32_t)context), .layers = (uint32_t)shape->n_layers};
+                               .kv_type = config->kv_type, .kv_blocks = tri_plan_kv_blocks(config->slots, context, config->kv_tokens),
+                               .layers = (uint32_t)shape->n_layers};
   return TRI_OK;
 }
 
@@ -214,8 +217,9 @@ static tri_status prepare_state(coordinator *c, tri_error *err) {
   tri_registry_init(&c->registry, id, c->config->lost_ms);
   tri_pipeline_init(&c->pipeline, &config);
   tri_jobs_init(&c->jobs, tokenizer, config.context, vocab, &c->config->limits);
-  tri_scheduler_init(&c->scheduler, &c->jobs, config.slots, vocab);
-  return TRI_OK;
+  status = tri_blocks_create(&c->blocks, config.kv_blocks, err);
+  if (status == TRI_OK) tri_scheduler_init(&c->scheduler, &c->jobs, c->blocks, config.slots, vocab, c->config->reuse);
+  return status;
 }
 
 static tri_status start_listening(coordinator *c, tri_error *err) {
@@ -244,6 +248,8 @@ static void close_all(coordinator *c) {
   coordinator_parts_close(c);
   tri_link_close(&c->link);
   tri_net_destroy(&c->net);
+  if (c->blocks) tri_scheduler_stop(&c->scheduler);
+  tri_blocks_destroy(&c->blocks);
   tri_jobs_free(&c->jobs);
   tri_model_close(&c->model);
   tri_keys_free_allowed(&c->allowed);

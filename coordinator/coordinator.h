@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_COORDINATOR_COORDINATOR_H
 #define TRI_COORDINATOR_COORDINATOR_H
-#include "coordinator/jobs.h"
 #include "coordinator/plan_file.h"
+#include "coordinator/scheduler.h"
 #include "engine/wire.h"
 #include "proto/keys.h"
 
@@ -21,6 +21,8 @@ typedef struct tri_coordinator_config {
   const tri_plan_file *nodes; /* what a person knows or wishes of workers, by name; NULL: nothing */
   bool all_workers;       /* each gets a layer where that is possible, in the order of their names */
   uint32_t context, slots, max_rows;
+  uint32_t kv_tokens;     /* positions that the KV cache holds, of all sequences together; 0: the context, and 4096 where slots fill them */
+  tri_reuse reuse;
   int64_t itl_target_ms;  /* between two tokens of a stream while prompts are computed; 0: twice what it is without them */
   tri_jobs_limits limits;
   int64_t lost_ms;        /* a worker that gives no sign of life for longer is lost */

@@ -2,6 +2,7 @@
 #ifndef TRI_COORDINATOR_COORDINATOR_IMPL_H
 #define TRI_COORDINATOR_COORDINATOR_IMPL_H
 #include <sys/stat.h>
+#include "coordinator/blocks.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/jobs.h"
 #include "coordinator/pipeline.h"
@@ -69,6 +70,7 @@ typedef struct coordinator {
   tri_registry registry;
   tri_pipeline pipeline;
   tri_jobs jobs;
+  tri_blocks *blocks;
   tri_scheduler scheduler;
   /* bringing a pipeline up */
   int64_t retry_at_ms, retry_ms;

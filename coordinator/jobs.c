@@ -246,11 +246,18 @@ tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us) {
   return job;
 }
 
+void tri_jobs_yield(tri_jobs *j, tri_job *job) {
+  job->state = TRI_JOB_QUEUED;
+  job->sent = job->done = 0;
+  job->yields = false;
+  j->queued++, j->running--;
+  j->owners[job->owner].running--;
+}
+
 /* Jobs are taken in the order of the list, so those that ran stand before those that did not: a new state is all it takes. */
 void tri_jobs_interrupt(tri_jobs *j, const char *why, int64_t now_us) {
   for (tri_job *job = j->first; job; job = job->next) {
     if (job->state != TRI_JOB_RUNNING) continue;
-    job->sent = job->done = 0;
     if (why && ++job->interrupted > j->limits.retries) {
       char text[TRI_MAX_TEXT];
       if (job->interrupted == 1) snprintf(text, sizeof text, "%s", why);
@@ -258,9 +265,7 @@ void tri_jobs_interrupt(tri_jobs *j, const char *why, int64_t now_us) {
       tri_jobs_end(j, job, TRI_DONE_FAILED, text, now_us);
       continue;
     }
-    job->state = TRI_JOB_QUEUED;
-    j->queued++, j->running--;
-    j->owners[job->owner].running--;
+    tri_jobs_yield(j, job);
   }
 }
 
@@ -306,6 +311,7 @@ void tri_jobs_done(tri_job *job, tri_msg_done *out) {
   int64_t started = job->started_us ? job->started_us : job->ended_us;
   int64_t prefilled = job->prefilled_us ? job->prefilled_us : job->ended_us;
   *out = (tri_msg_done){.job = job->id, .reason = job->reason, .prompt_tokens = job->prompt, .tokens = tri_jobs_generated(job),
+                        .reused_tokens = job->reused,
                         .queued_us = (uint64_t)(started - job->submitted_us), .prefill_us = (uint64_t)(prefilled - started),
                         .decode_us = (uint64_t)(job->ended_us - prefilled)};
   memcpy(out->error, job->error, sizeof out->error);

@@ -49,8 +49,10 @@ typedef struct tri_job {
   /* how far */
   uint32_t sent;      /* rows of `tokens` in this pipeline's steps */
   uint32_t done;      /* of them those whose results are here */
+  uint32_t reused;    /* rows of the prompt that were there already when it first ran */
   uint32_t told;      /* LOGITS, SCORE: rows whose results the client has, whichever pipeline they came from */
   uint32_t interrupted; /* pipelines that ended by a failure since it last got on */
+  bool yields;        /* it is to go back to the queue once nothing of it is on its way */
   bool sends;         /* the client is still there */
   bool closed;        /* ended, and what there is left to tell is in `rest` */
   tri_buf rest;
@@ -108,6 +110,8 @@ tri_job *tri_jobs_take(tri_jobs *j, int64_t now_us);
 /* The pipeline is gone: each running job is queued again, in its old place, which is before all that have not run yet. `why` is
  * the failure, and a job that had too many of them ends with it; NULL: the change was planned, and is held against none. */
 void tri_jobs_interrupt(tri_jobs *j, const char *why, int64_t now_us);
+/* One running job is queued again, with what it has. */
+void tri_jobs_yield(tri_jobs *j, tri_job *job);
 uint32_t tri_jobs_generated(const tri_job *job); /* tokens so far */
 /* A sampled token: appends the text that may be shown to *text and ends the job when that is due. */
 void tri_jobs_token(tri_jobs *j, tri_job *job, int32_t token, int64_t now_us, tri_buf *text);

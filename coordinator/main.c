@@ -11,9 +11,9 @@
 #include "engine/kv.h"
 
 static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *enrol, *key_option, *wire_name = "int8", *kv_name = "f16",
-    *objective_name = "throughput", *nodes_path;
+    *objective_name = "throughput", *nodes_path, *reuse_name = "all";
 static bool no_announce;
-static int64_t min_workers = 1, context, slots = 1, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5, itl_target_ms;
+static int64_t min_workers = 1, context, kv_tokens, slots = 16, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5, itl_target_ms;
 static int64_t client_jobs, client_running;
 static tri_args_list expect;
 static bool all_workers;
@@ -33,7 +33,12 @@ static const tri_arg args[] = {
     {"nodes", 0, TRI_ARG_STRING, &nodes_path, "FILE", "Layers, order, memory and figures of workers: docs/SCALING.md.", 0, 0},
     {"all-workers", 0, TRI_ARG_FLAG, &all_workers, NULL, "Give each worker a layer, even if that makes it slower.", 0, 0},
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context: prompt and answer together, in tokens (default: the model's).", 1, TRI_MAX_CONTEXT},
-    {"slots", 0, TRI_ARG_INT, &slots, "N", "Sequences in the pipeline at once (default 1).", 1, TRI_SCHEDULER_SLOTS},
+    {"slots", 0, TRI_ARG_INT, &slots, "N", "Sequences in the pipeline at once (default 16).", 1, TRI_SCHEDULER_SLOTS},
+    {"kv-tokens", 0, TRI_ARG_INT, &kv_tokens, "N",
+     "Tokens that the KV cache holds, of all sequences together (default: the context, or 4096 if slots fill them).", 1, 1 << 30},
+    {"reuse", 0, TRI_ARG_STRING, &reuse_name, "WHOSE",
+     "Take the beginning of a prompt from the KV cache where it is there already: from all jobs, from those of the same client, or none\n"
+     "(default all).", 0, 0},
     {"max-rows", 0, TRI_ARG_INT, &max_rows, "N", "Most rows in a step (default 256).", 1, TRI_MAX_ROWS},
     {"itl-target-ms", 0, TRI_ARG_INT, &itl_target_ms, "MS",
      "Between two tokens of a stream while prompts are computed beside it (default: twice what it is without them).", 1, 60000},
@@ -88,6 +93,9 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
   tri_ftype kv_type;
   status = tri_kv_parse(kv_name, &kv_type, err);
   if (status != TRI_OK) return status;
+  tri_reuse reuse;
+  status = tri_scheduler_parse_reuse(reuse_name, &reuse, err);
+  if (status != TRI_OK) return status;
   tri_plan_objective objective;
   status = tri_plan_parse_objective(objective_name, &objective, err);
   if (status != TRI_OK) return tri_status_prefix(err, status, "--optimise");
@@ -102,6 +110,7 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
                                   .min_workers = expected > min_workers ? expected : (uint32_t)min_workers,
                                   .objective = objective, .nodes = nodes_path ? &nodes : NULL, .all_workers = all_workers,
                                   .context = (uint32_t)context, .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows,
+                                  .kv_tokens = (uint32_t)kv_tokens, .reuse = reuse,
                                   .itl_target_ms = itl_target_ms, .wire = wire, .kv_type = kv_type, .lost_ms = lost_after * 1000,
                                   .ready_fd = (int)ready_fd,
                                   .limits = {.retries = (uint32_t)retries, .client_held = (uint32_t)client_jobs,

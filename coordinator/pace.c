@@ -5,6 +5,7 @@
 #include "kernels/kernels.h"
 
 #define TRI_PACE_SLOWER 2.0    /* a stream's tokens while prompts are computed, without a target */
+#define TRI_PACE_BETTER 0.9999   /* another step has to gain something */
 #define TRI_PACE_WINDOW_US 2e6 /* of computing, between two corrections */
 #define TRI_PACE_TRUST 0.5     /* weight of a new correction */
 #define TRI_PACE_MOST 50.0     /* scales are within 1/50 and 50: a machine that stood still says nothing */
@@ -60,7 +61,7 @@ static uint32_t best_depth(const tri_pace *p, uint32_t streams, double *cycle) {
   *cycle = cycle_us(p, best, streams, 0);
   for (uint32_t depth = best + 1; depth <= most; depth++) {
     double us = cycle_us(p, depth, streams, 0);
-    if (us < *cycle) *cycle = us, best = depth;
+    if (us < *cycle * TRI_PACE_BETTER) *cycle = us, best = depth;
   }
   return best;
 }

@@ -12,9 +12,10 @@ static json_t *number(double v, double step) { return json_real((double)(int64_t
 static json_t *report_model(const coordinator *c) {
   const tri_shape *s = tri_model_shape(c->model);
   const char *path = tri_gguf_path(tri_model_gguf(c->model)), *slash = strrchr(path, '/');
-  return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "file", slash ? slash + 1 : path, "d", s->d, "layers", s->n_layers,
+  return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "file", slash ? slash + 1 : path, "d", s->d, "layers", s->n_layers,
                    "heads", s->n_heads, "kv_heads", s->n_kv, "ffn", s->ffn, "vocab", s->vocab, "context", (int)c->pipeline.config.context,
-                   "slots", (int)c->pipeline.config.slots);
+                   "slots", (int)c->pipeline.config.slots,
+                   "kv_tokens", (int)(c->pipeline.config.kv_blocks * TRI_KV_BLOCK));
 }
 
 static void report_stage(const coordinator *c, const tri_worker *w, json_t *out) {
@@ -25,6 +26,13 @@ static void report_stage(const coordinator *c, const tri_worker *w, json_t *out)
   json_object_set_new(out, "embed", json_boolean(part->first == 0));
   json_object_set_new(out, "head", json_boolean(part->last == c->pipeline.config.layers));
   json_object_set_new(out, "stage_bytes", json_integer((json_int_t)w->stage_bytes));
+}
+
+/* Of blocks of TRI_KV_BLOCK positions; asked, hits: blocks of prompts that could be there already, and were. */
+static json_t *report_blocks(const coordinator *c) {
+  const tri_blocks_stats s = tri_blocks_get_stats(c->blocks);
+  return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I}", "total", (int)s.total, "in_use", (int)s.in_use, "cached", (int)s.cached, "asked",
+                   (json_int_t)s.asked, "hits", (json_int_t)s.hits, "evictions", (json_int_t)s.evictions);
 }
 
 static json_t *report_worker(const coordinator *c, const tri_worker *w) {
@@ -80,10 +88,11 @@ tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out
   describe_state(c, state);
   json_t *jobs = json_pack("{s:i, s:i, s:I, s:I}", "running", (int)c->jobs.running, "queued", (int)c->jobs.queued, "done",
                            (json_int_t)c->jobs.ended_ok, "failed", (json_int_t)c->jobs.ended_failed);
-  json_t *doc = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "version", TRIREME_VERSION,
+  json_t *doc = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "version", TRIREME_VERSION,
                           "epoch", (int)c->pipeline.epoch, "state", state, "trouble", c->trouble, "wire", tri_wire_name(c->config->wire),
                           "kv", tri_kv_name(c->config->kv_type), "uptime_s", (double)(now_ms - c->start_ms) / 1e3, "model",
-                          report_model(c), "workers", report_workers(c), "jobs", jobs, "prefill_tokens_per_s",
+                          report_model(c), "workers", report_workers(c), "kv_blocks",
+                          report_blocks(c), "jobs", jobs, "prefill_tokens_per_s",
                           number(c->jobs.prefill_per_s, 1e-2), "decode_tokens_per_s", number(c->jobs.decode_per_s, 1e-2), "dropped",
                           (json_int_t)c->dropped, "refused_keys", (json_int_t)c->refused_keys, "refused_tokens",
                           (json_int_t)coordinator_enrol_refused(c));

@@ -2,18 +2,28 @@
 #include "coordinator/scheduler.h"
 
 #include <string.h>
-#include "engine/kv.h"
 #include "engine/sampler.h"
 
-void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, uint32_t slots, uint32_t vocab) {
-  *s = (tri_scheduler){.jobs = jobs, .slots = slots, .vocab = vocab, .next_step = 1};
+tri_status tri_scheduler_parse_reuse(const char *name, tri_reuse *out, tri_error *err) {
+  static const char *const names[] = {[TRI_REUSE_ALL] = "all", [TRI_REUSE_CLIENT] = "client", [TRI_REUSE_NONE] = "none"};
+  for (int i = 0; i < 3; i++)
+    if (strcmp(name, names[i]) == 0) return *out = (tri_reuse)i, TRI_OK;
+  return tri_status_fail(err, TRI_E_INVALID, "--reuse %s: all, client or none is expected", name);
+}
+
+void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, tri_blocks *blocks, uint32_t slots, uint32_t vocab, tri_reuse reuse) {
+  *s = (tri_scheduler){.jobs = jobs, .blocks = blocks, .slots = slots, .vocab = vocab, .reuse = reuse, .next_step = 1};
 }
 
 void tri_scheduler_stop(tri_scheduler *s) {
   s->serving = s->paused = s->logits_due = false;
   s->oldest = s->n_flights = s->n_opens = s->turn = 0;
   s->landed.n_runs = s->told_runs = 0;
-  memset(s->slot_job, 0, sizeof s->slot_job);
+  for (uint32_t i = 0; i < s->slots; i++) {
+    tri_blocks_forget(&s->slot[i].chain);
+    s->slot[i] = (tri_scheduler_slot){0};
+  }
+  tri_blocks_clear(s->blocks);
 }
 
 void tri_scheduler_start(tri_scheduler *s, uint32_t epoch, const tri_pace *pace) {
@@ -31,27 +41,57 @@ static uint32_t unsent(const tri_job *job) { return (uint32_t)job->tokens.len - 
 
 /* The job that still has rows to send from this slot; NULL: the slot is free. */
 static tri_job *holder(const tri_scheduler *s, uint32_t slot) {
-  tri_job *job = s->slot_job[slot] ? tri_jobs_find(s->jobs, s->slot_job[slot]) : NULL;
-  bool over = !job || job->state == TRI_JOB_ENDED || (job->want != TRI_WANT_SAMPLE && !unsent(job));
+  tri_job *job = s->slot[slot].job ? tri_jobs_find(s->jobs, s->slot[slot].job) : NULL;
+  bool over = !job || job->state != TRI_JOB_RUNNING || (job->want != TRI_WANT_SAMPLE && !unsent(job));
   return over ? NULL : job;
 }
 
-static bool free_slot(const tri_scheduler *s, uint32_t *slot) {
-  for (*slot = 0; *slot < s->slots; ++*slot)
-    if (!holder(s, *slot)) return true;
-  return false;
+static void free_slot(tri_scheduler *s, tri_scheduler_slot *slot) {
+  tri_blocks_release(s->blocks, &slot->chain);
+  *slot = (tri_scheduler_slot){0};
 }
 
-bool tri_scheduler_has_room(const tri_scheduler *s) {
-  uint32_t slot;
-  return s->serving && !s->paused && free_slot(s, &slot);
+/* A free slot; NULL: none. Those whose job has ended become free. */
+static tri_scheduler_slot *find_slot(tri_scheduler *s) {
+  tri_scheduler_slot *found = NULL;
+  for (uint32_t i = s->slots; i-- > 0;) {
+    if (holder(s, i)) continue;
+    if (s->slot[i].job) free_slot(s, &s->slot[i]);
+    found = &s->slot[i];
+  }
+  return found;
+}
+
+bool tri_scheduler_has_room(tri_scheduler *s) { return s->serving && !s->paused && find_slot(s); }
+
+/* What the names of a job's blocks begin with. */
+static void begin_name(const tri_scheduler *s, const tri_job *job, tri_blocks_chain *chain) {
+  if (s->reuse == TRI_REUSE_CLIENT) memcpy(chain->name, job->client_key, TRI_BLOCKS_NAME);
+}
+
+/* Blocks for the whole prompt, those included that hold its beginning already. One more is left for each job that may need it
+ * soon, so that who begins does not make another yield at once. */
+static bool get_blocks(tri_scheduler *s, tri_job *job, tri_blocks_chain *chain, uint32_t *held) {
+  begin_name(s, job, chain);
+  *held = 0;
+  bool finds = s->reuse != TRI_REUSE_NONE && job->want == TRI_WANT_SAMPLE; /* all rows of the others are wanted */
+  bool ok = !finds || tri_blocks_find(s->blocks, chain, job->tokens.data, (uint32_t)job->tokens.len, held) == TRI_OK;
+  if (ok) ok = tri_blocks_extend(s->blocks, chain, (uint32_t)job->tokens.len) == TRI_OK;
+  const tri_blocks_stats stats = tri_blocks_get_stats(s->blocks);
+  if (ok && s->jobs->running && stats.total - stats.in_use < s->jobs->running) ok = false;
+  if (!ok) tri_blocks_release(s->blocks, chain);
+  return ok;
 }
 
 tri_job *tri_scheduler_admit(tri_scheduler *s, int64_t now_us) {
-  uint32_t slot;
-  if (!s->serving || s->paused || !free_slot(s, &slot)) return NULL;
-  tri_job *job = tri_jobs_take(s->jobs, now_us);
-  if (job) s->slot_job[slot] = job->id;
+  tri_scheduler_slot *slot = s->serving && !s->paused ? find_slot(s) : NULL;
+  tri_job *job = slot ? tri_jobs_next(s->jobs) : NULL;
+  uint32_t held;
+  if (!job || !get_blocks(s, job, &slot->chain, &held)) return NULL;
+  tri_jobs_take(s->jobs, now_us);
+  slot->job = job->id;
+  job->sent = job->done = held;
+  if (!job->reused) job->reused = held;
   return job;
 }
 
@@ -61,16 +101,24 @@ tri_job *tri_scheduler_admit(tri_scheduler *s, int64_t now_us) {
 static bool generates(const tri_job *job) { return job->want == TRI_WANT_SAMPLE && job->sent && unsent(job) <= 1; }
 static bool is_ready(const tri_job *job) { return generates(job) && unsent(job) == 1 && job->done == job->sent; }
 
+/* By priority and age. */
+static bool goes_first(const tri_job *a, const tri_job *b) { return a->priority != b->priority ? a->priority > b->priority : a->id < b->id; }
+
 /* What there is to choose from. */
 typedef struct offer {
   tri_job *job[TRI_SCHEDULER_SLOTS]; /* by slot */
   uint32_t streams, ready, waiting;  /* jobs that generate; of them those with a row to send; rows of prompts */
 } offer;
 
-static void look(const tri_scheduler *s, offer *out) {
-  out->streams = out->ready = out->waiting = 0;
+/* Jobs that are to yield do so once nothing of theirs is on its way. */
+static void look(tri_scheduler *s, offer *out) {
+  *out = (offer){0};
   for (uint32_t slot = 0; slot < s->slots; slot++) {
     tri_job *job = out->job[slot] = holder(s, slot);
+    if (job && job->yields) {
+      if (job->done == job->sent) tri_jobs_yield(s->jobs, job), free_slot(s, &s->slot[slot]);
+      job = out->job[slot] = NULL;
+    }
     if (!job) continue;
     if (generates(job)) out->streams++, out->ready += is_ready(job);
     else out->waiting += unsent(job);
@@ -84,30 +132,54 @@ typedef struct draft {
   tri_flight *flight;
 } draft;
 
-/* Each slot has KV blocks of its own, enough for the context; a run maps those that its rows begin. */
-static void map_run(const tri_scheduler *s, tri_run *run, tri_msg_step *step) {
-  uint32_t per_slot = (uint32_t)tri_kv_blocks(1, (int32_t)s->jobs->context);
-  run->first_block = (run->pos + TRI_KV_BLOCK - 1) / TRI_KV_BLOCK, run->block = step->n_blocks;
-  for (uint32_t i = run->first_block; i * TRI_KV_BLOCK < run->pos + run->count; i++) step->blocks[step->n_blocks++] = run->slot * per_slot + i;
-  run->n_blocks = step->n_blocks - run->block;
+/* The slot has blocks for all its rows, of which the stages are told with the first run that needs them. */
+static void map_blocks(tri_scheduler_slot *slot, tri_run *run, tri_msg_step *out) {
+  run->first_block = slot->mapped, run->block = out->n_blocks;
+  run->n_blocks = slot->chain.n - slot->mapped;
+  if (run->n_blocks) memcpy(out->blocks + out->n_blocks, slot->chain.blocks + slot->mapped, run->n_blocks * sizeof *out->blocks);
+  out->n_blocks += run->n_blocks;
+  slot->mapped = slot->chain.n;
 }
 
-static void add_run(const draft *d, uint32_t slot, tri_job *job, uint32_t rows) {
+static void begin(const draft *d, uint32_t slot, const tri_job *job) {
+  tri_scheduler_action *out = d->out;
+  out->open_slot[out->n_opens] = slot, out->open_held[out->n_opens] = job->sent;
+  out->open_job[out->n_opens++] = job;
+  d->flight->opens++, d->s->n_opens++;
+  d->s->slot[slot].begun = true;
+}
+
+/* False: there is no room for more. */
+static bool add_run(const draft *d, uint32_t at, tri_job *job, uint32_t rows) {
   tri_msg_step *step = &d->out->step;
+  tri_scheduler_slot *slot = &d->s->slot[at];
+  if (step->n_blocks + slot->chain.n - slot->mapped > TRI_MAX_BLOCKS) return false;
   tri_flight_run *f = &d->flight->runs[d->flight->n_runs++];
   *f = (tri_flight_run){.job = job->id, .pos = job->sent, .rows = rows, .top = (uint32_t)tri_sampler_top_count(&job->sampling, d->s->vocab)};
   bool final = rows == unsent(job), wanted = job->want == TRI_WANT_SAMPLE ? final : f->pos >= job->told;
   f->want = wanted ? job->want : TRI_WANT_NONE;
   f->scored = f->want == TRI_WANT_SCORE ? rows - final : 0;
   int32_t next = f->want == TRI_WANT_SCORE && !final ? job->tokens.data[f->pos + rows] : -1;
-  step->runs[step->n_runs] = (tri_run){.slot = slot, .pos = f->pos, .row = step->n_rows, .count = rows, .want = f->want, .next = next};
-  map_run(d->s, &step->runs[step->n_runs++], step);
+  tri_run *run = &step->runs[step->n_runs++];
+  *run = (tri_run){.slot = at, .pos = f->pos, .row = step->n_rows, .count = rows, .want = f->want, .next = next, .begins = !slot->begun};
+  map_blocks(slot, run, step);
   memcpy(step->tokens + step->n_rows, job->tokens.data + f->pos, rows * sizeof *step->tokens);
   step->n_rows += rows, d->flight->n_rows += rows;
+  if (!slot->begun) begin(d, at, job);
   job->sent += rows;
-  if (f->pos > 0) return;
-  d->out->open_slot[d->out->n_opens] = slot, d->out->open_job[d->out->n_opens++] = job;
-  d->flight->opens++, d->s->n_opens++;
+  tri_blocks_sent(d->s->blocks, &slot->chain, job->tokens.data, job->sent);
+  return true;
+}
+
+/* Let the last of the running jobs go back to the queue, so that its blocks become free; it may be the one that needs them. */
+static void make_yield(tri_scheduler *s, const offer *o) {
+  tri_job *last = NULL;
+  for (uint32_t i = 0; i < s->slots; i++) {
+    if (o->job[i] && (!last || goes_first(last, o->job[i]))) last = o->job[i];
+    const tri_job *job = holder(s, i);
+    if (job && job->yields) return; /* one does already */
+  }
+  if (last) last->yields = true;
 }
 
 /* Rows of streams, those first whose turn it is. */
@@ -116,14 +188,12 @@ static void add_streams(const draft *d, const offer *o, uint32_t most) {
   uint32_t first = s->turn;
   for (uint32_t i = 0; i < s->slots && most; i++) {
     uint32_t slot = (first + i) % s->slots;
-    if (!o->job[slot] || !is_ready(o->job[slot])) continue;
-    add_run(d, slot, o->job[slot], 1);
-    s->turn = (slot + 1) % s->slots;
-    most--;
+    tri_job *job = o->job[slot];
+    if (!job || !is_ready(job) || job->yields) continue;
+    if (tri_blocks_extend(s->blocks, &s->slot[slot].chain, (uint32_t)job->tokens.len) != TRI_OK) make_yield(s, o);
+    else if (add_run(d, slot, job, 1)) s->turn = (slot + 1) % s->slots, most--;
   }
 }
-
-static bool goes_first(const tri_job *a, const tri_job *b) { return a->priority != b->priority ? a->priority > b->priority : a->id < b->id; }
 
 /* The slot of the first job after that one (NULL: of all) with rows of its prompt to send, by priority and age; false: none. */
 static bool next_prompt(const tri_scheduler *s, const offer *o, const tri_job *after, uint32_t *slot) {
@@ -131,7 +201,7 @@ static bool next_prompt(const tri_scheduler *s, const offer *o, const tri_job *a
   for (uint32_t i = 0; i < s->slots; i++) {
     const tri_job *job = o->job[i];
     if (!job || generates(job) || !unsent(job) || (after && !goes_first(after, job))) continue;
-    if (job->sent == 0 && s->n_opens == TRI_MAX_OPENS) continue;
+    if (!s->slot[i].begun && s->n_opens == TRI_MAX_OPENS) continue;
     if (!found || goes_first(job, o->job[*slot])) *slot = i, found = true;
   }
   return found;
@@ -151,7 +221,7 @@ static uint32_t run_rows(const tri_scheduler *s, const tri_job *job, uint32_t mo
 static bool add_logits(const draft *d, const offer *o, uint32_t most) {
   const tri_job *after = NULL;
   for (uint32_t slot; next_prompt(d->s, o, after, &slot); after = o->job[slot])
-    if (o->job[slot]->want == TRI_WANT_LOGITS) return add_run(d, slot, o->job[slot], run_rows(d->s, o->job[slot], most)), true;
+    if (o->job[slot]->want == TRI_WANT_LOGITS) return add_run(d, slot, o->job[slot], run_rows(d->s, o->job[slot], most));
   return false;
 }
 
@@ -161,7 +231,7 @@ static bool add_prompts(const draft *d, const offer *o, uint32_t most) {
   for (uint32_t slot; most && d->flight->n_runs < TRI_MAX_RUNS && next_prompt(d->s, o, after, &slot); after = o->job[slot]) {
     if (o->job[slot]->want == TRI_WANT_LOGITS) return true;
     uint32_t rows = run_rows(d->s, o->job[slot], most);
-    add_run(d, slot, o->job[slot], rows);
+    if (!add_run(d, slot, o->job[slot], rows)) return false;
     most -= rows;
   }
   return false;
@@ -174,33 +244,50 @@ static void begin_step(tri_scheduler *s, tri_flight *f, tri_scheduler_action *ou
   out->step.n_runs = out->step.n_rows = out->step.n_blocks = out->n_opens = 0;
 }
 
-bool tri_scheduler_next(tri_scheduler *s, tri_scheduler_action *out) {
-  offer o;
-  if (!s->serving || s->paused || s->n_flights == TRI_MAX_FLIGHTS) return false;
-  look(s, &o);
-  if (!o.ready && !o.waiting) return false;
-  tri_pace_choice c = tri_pace_choose(&s->pace, o.streams, o.waiting);
-  if (s->n_flights >= c.depth) return false;
+/* Put a step together; false: nothing can go now. */
+static bool compose(tri_scheduler *s, const offer *o, tri_pace_choice c, tri_scheduler_action *out) {
   draft d = {s, out, &s->flights[(s->oldest + s->n_flights) % TRI_MAX_FLIGHTS]};
   begin_step(s, d.flight, out);
   bool due = s->logits_due;
   s->logits_due = false;
-  if (!due || !add_logits(&d, &o, c.chunk)) {
-    uint32_t steps = c.depth - s->n_flights, share = (o.ready + steps - 1) / steps; /* so that those after it have rows too */
-    add_streams(&d, &o, share < c.share ? share : c.share);
-    s->logits_due = add_prompts(&d, &o, c.chunk);
-    if (!d.flight->n_runs && s->logits_due) add_logits(&d, &o, c.chunk), s->logits_due = false;
+  if (!due || !add_logits(&d, o, c.chunk)) {
+    uint32_t steps = c.depth - s->n_flights, share = (o->ready + steps - 1) / steps; /* so that those after it have rows too */
+    add_streams(&d, o, share < c.share ? share : c.share);
+    s->logits_due = add_prompts(&d, o, c.chunk);
+    if (!d.flight->n_runs && s->logits_due) add_logits(&d, o, c.chunk), s->logits_due = false;
   }
-  if (!d.flight->n_runs) return false;
-  s->next_step++, s->n_flights++;
-  return true;
+  return d.flight->n_runs;
 }
 
-void tri_scheduler_open(const tri_scheduler *s, const tri_scheduler_action *a, uint32_t i, tri_msg_open *out) {
+static bool some_yields(const offer *o) {
+  for (uint32_t i = 0; i < TRI_SCHEDULER_SLOTS; i++)
+    if (o->job[i] && o->job[i]->yields && o->job[i]->done == o->job[i]->sent) return true;
+  return false;
+}
+
+bool tri_scheduler_next(tri_scheduler *s, tri_scheduler_action *out) {
+  offer o;
+  do {
+    if (!s->serving || s->paused || s->n_flights == TRI_MAX_FLIGHTS) return false;
+    look(s, &o);
+    if (!o.ready && !o.waiting) return false;
+    tri_pace_choice c = tri_pace_choose(&s->pace, o.streams, o.waiting);
+    if (s->n_flights >= c.depth) return false;
+    if (compose(s, &o, c, out)) {
+      s->next_step++, s->n_flights++;
+      return true;
+    }
+  } while (some_yields(&o)); /* then there are blocks to go on with */
+  return false;
+}
+
+void tri_scheduler_open(const tri_scheduler *s, const tri_scheduler_action *a, uint32_t i, tri_msg_open *out, tri_buf *payload) {
   const tri_job *job = a->open_job[i];
   const tri_sampler_params defaults = TRI_SAMPLER_DEFAULTS;
-  *out = (tri_msg_open){.epoch = s->epoch, .slot = a->open_slot[i], .prompt = job->prompt,
+  *out = (tri_msg_open){.epoch = s->epoch, .slot = a->open_slot[i], .prompt = job->prompt, .held = a->open_held[i],
                         .sampling = job->want == TRI_WANT_SAMPLE ? job->sampling : defaults};
+  tri_buf_append(payload, job->grammar.data, job->grammar.len);
+  tri_buf_append(payload, job->tokens.data, out->held * sizeof *job->tokens.data);
 }
 
 /* --- what came back --- */
@@ -307,7 +394,7 @@ bool tri_scheduler_output_next(tri_scheduler *s, const tri_msg_result *m, int64_
     const tri_failure *failure = s->told_failures < m->n_failures && m->failures[s->told_failures].run == s->told_runs
                                      ? &m->failures[s->told_failures] : NULL;
     tri_job *job = tri_jobs_find(s->jobs, run->job);
-    bool waits = job && job->state != TRI_JOB_ENDED, samples = run->want == TRI_WANT_SAMPLE && !failure;
+    bool waits = job && job->state == TRI_JOB_RUNNING, samples = run->want == TRI_WANT_SAMPLE && !failure;
     if (waits) tell_run(s, run, job, m, failure, now_us, out, text);
     s->told_runs++, s->told_failures += failure != NULL;
     s->told_tokens += samples, s->told_logprobs += samples + run->scored, s->told_top += samples ? run->top : 0;

@@ -120,7 +120,7 @@ static void set_pace(const coordinator *c, tri_pace *out) {
 static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err) {
   const tri_pipeline_config *config = &c->pipeline.config;
   tri_plan_load load = {.slots = config->slots, .context = config->context, .max_rows = config->max_rows,
-                        .kv_type = (tri_ftype)config->kv_type, .wire = c->config->wire};
+                        .kv_blocks = config->kv_blocks, .kv_type = (tri_ftype)config->kv_type, .wire = c->config->wire};
   tri_plan_model m = tri_plan_model_of(c->model, &load);
   tri_plan_worker workers[TRI_REGISTRY_MAX];
   size_t n = tri_registry_order(&c->registry, c->config->expect, c->config->n_expect, order);
@@ -338,8 +338,9 @@ void coordinator_pump(coordinator *c) {
     if (!tri_scheduler_next(&c->scheduler, &c->action)) return;
     for (uint32_t i = 0; i < c->action.n_opens; i++) {
       c->outgoing = (tri_msg){.kind = TRI_MSG_OPEN};
-      tri_scheduler_open(&c->scheduler, &c->action, i, &c->outgoing.open);
-      send_payload_to_stage(c, c->pipeline.stages - 1, &c->action.open_job[i]->grammar, now_ms);
+      tri_buf_clear(&c->text);
+      tri_scheduler_open(&c->scheduler, &c->action, i, &c->outgoing.open, &c->text);
+      send_payload_to_stage(c, c->pipeline.stages - 1, &c->text, now_ms);
       if (c->pipeline.state != TRI_PIPELINE_SERVING) return;
     }
     c->outgoing = (tri_msg){.kind = TRI_MSG_STEP, .step = c->action.step};

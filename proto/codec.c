@@ -118,6 +118,7 @@ static void check(verdict *v, const tri_msg *m) {
   case TRI_MSG_CONNECT: require(v, m->connect.endpoint[0] != 0, "endpoint", "empty"); break;
   case TRI_MSG_OPEN:
     require(v, m->open.slot <= INT32_MAX, "slot", "out of range");
+    require(v, m->open.held <= TRI_MAX_CONTEXT, "held", "out of range");
     check_sampling(v, &m->open.sampling);
     break;
   case TRI_MSG_STEP: check_step(v, &m->step); break;
@@ -157,7 +158,7 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_bound(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(port) NUM(bytes)
 #define FIELDS_connect(NUM, TEXT, NOTE, BYTES) NUM(epoch) TEXT(endpoint) BYTES(server_key)
 #define FIELDS_ready(NUM, TEXT, NOTE, BYTES) NUM(epoch)
-#define FIELDS_open(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(slot) NUM(prompt)
+#define FIELDS_open(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(slot) NUM(prompt) NUM(held)
 #define FIELDS_sampling(NUM, TEXT, NOTE, BYTES)                                                              \
   NUM(temperature) NUM(top_k) NUM(top_p) NUM(min_p) NUM(repeat_penalty) NUM(repeat_last) NUM(seed)           \
   NUM(typical_p) NUM(frequency_penalty) NUM(presence_penalty) NUM(top)
@@ -174,7 +175,7 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_accepted(NUM, TEXT, NOTE, BYTES) NUM(job) NUM(prompt_tokens) NUM(ahead)
 #define FIELDS_tokens(NUM, TEXT, NOTE, BYTES) NUM(job) NUM(index)
 #define FIELDS_done(NUM, TEXT, NOTE, BYTES)                                                                  \
-  NUM(job) NUM(reason) NUM(prompt_tokens) NUM(tokens) NUM(queued_us) NUM(prefill_us) NUM(decode_us) NOTE(error)
+  NUM(job) NUM(reason) NUM(prompt_tokens) NUM(tokens) NUM(queued_us) NUM(prefill_us) NUM(decode_us) NUM(reused_tokens) NOTE(error)
 #define FIELDS_cancel(NUM, TEXT, NOTE, BYTES) NUM(job)
 #define FIELDS_status_request(NUM, TEXT, NOTE, BYTES) NUM(protocol)
 #define FIELDS_status(NUM, TEXT, NOTE, BYTES)
@@ -296,6 +297,7 @@ static void put_step_runs(frame *f, const tri_msg_step *in) {
     trireme__run__init(out);
     out->slot = r->slot, out->pos = r->pos, out->want = r->want, out->next = (uint32_t)r->next + 1;
     out->n_tokens = r->count, out->tokens = (uint32_t *)(uintptr_t)(in->tokens + r->row);
+    out->begins = r->begins;
     out->first_block = r->first_block, out->n_blocks = r->n_blocks, out->blocks = (uint32_t *)(uintptr_t)(in->blocks + r->block);
   }
   f->step.n_runs = in->n_runs, f->step.runs = f->run_list;
@@ -306,7 +308,7 @@ static void get_step_runs(verdict *v, const Trireme__Step *in, tri_msg_step *out
     const Trireme__Run *r = in->runs[i];
     require(v, r->next <= (uint32_t)INT32_MAX + 1, "next", "not a token id");
     out->runs[i] = (tri_run){.slot = r->slot, .pos = r->pos, .row = out->n_rows, .count = (uint32_t)r->n_tokens, .want = (tri_want)r->want,
-                             .next = (int32_t)(r->next - 1), .first_block = r->first_block, .block = out->n_blocks};
+                             .next = (int32_t)(r->next - 1), .first_block = r->first_block, .begins = r->begins, .block = out->n_blocks};
     out->n_rows += get_array(v, r->tokens, r->n_tokens, out->tokens + out->n_rows, TRI_MAX_ROWS - out->n_rows, "tokens");
     out->runs[i].n_blocks = get_array(v, r->blocks, r->n_blocks, out->blocks + out->n_blocks, TRI_MAX_BLOCKS - out->n_blocks, "blocks");
     out->n_blocks += out->runs[i].n_blocks;

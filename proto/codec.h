@@ -78,13 +78,14 @@ typedef struct tri_msg_assign {
 typedef struct tri_msg_bound { uint32_t epoch, port; uint64_t bytes; } tri_msg_bound;
 typedef struct tri_msg_connect { uint32_t epoch; char endpoint[TRI_MAX_ENDPOINT]; uint8_t server_key[TRI_KEY_BYTES]; } tri_msg_connect;
 /* sampling: its ranges are checked by the sampler, not here */
-typedef struct tri_msg_open { uint32_t epoch, slot, prompt; tri_sampler_params sampling; } tri_msg_open;
+typedef struct tri_msg_open { uint32_t epoch, slot, prompt, held; tri_sampler_params sampling; } tri_msg_open; /* held <= TRI_MAX_CONTEXT */
 typedef struct tri_run {
   uint32_t slot, pos;
   uint32_t row, count; /* its rows are [row, row + count) of the step; count >= 1 */
   tri_want want;
   int32_t next;        /* SCORE: the token after the last row, -1: none */
   uint32_t first_block;      /* the slot's KV blocks from this one on are now */
+  bool begins;               /* a sequence begins: it has an Open */
   uint32_t block, n_blocks;  /* the step's [block, block + n_blocks); 0: as they were */
 } tri_run;
 typedef struct tri_msg_step {
@@ -129,7 +130,7 @@ typedef struct tri_msg_tokens {
 } tri_msg_tokens;
 typedef struct tri_msg_done {
   uint64_t job, queued_us, prefill_us, decode_us;
-  uint32_t prompt_tokens, tokens;
+  uint32_t prompt_tokens, tokens, reused_tokens;
   tri_done_reason reason;
   char error[TRI_MAX_TEXT];
 } tri_msg_done;

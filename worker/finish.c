@@ -75,9 +75,15 @@ size_t tri_finish_bytes(const tri_finish *f) { return f->bytes; }
 tri_status tri_finish_open(tri_finish *f, const tri_opening *opening, tri_error *err) {
   const tri_msg_open *open = &opening->open;
   if (open->slot >= (uint32_t)f->slots) return tri_status_fail(err, TRI_E_PROTOCOL, "open: slot %u of %d", open->slot, f->slots);
+  size_t held = open->held * sizeof(int32_t);
+  if (open->held > f->context || opening->payload_len < held)
+    return tri_status_fail(err, TRI_E_PROTOCOL, "open: %u tokens held, the context has %zu and the payload %zu bytes", open->held, f->context,
+                           opening->payload_len);
   if (tri_sampler_check(&open->sampling, err) != TRI_OK) return tri_status_prefix(err, TRI_E_PROTOCOL, "open");
-  tri_draw_begin(&f->draws[open->slot], &open->sampling, open->prompt, opening->grammar, opening->grammar_len, &f->lexicon, f->tokenizer,
-                 f->vocab, (size_t)f->slots);
+  size_t grammar_len = opening->payload_len - held;
+  if (held) memcpy(f->history + open->slot * f->context, opening->payload + grammar_len, held);
+  tri_draw_begin(&f->draws[open->slot], &open->sampling, open->prompt, (const char *)opening->payload, grammar_len, &f->lexicon,
+                 f->tokenizer, f->vocab, (size_t)f->slots);
   return TRI_OK;
 }
 

@@ -14,7 +14,7 @@ typedef struct tri_finish tri_finish;
 TRI_MUST_CHECK tri_status tri_finish_create(tri_finish **out, tri_stage *stage, const tri_model *m, const tri_kernels *k, tri_error *err);
 void tri_finish_destroy(tri_finish **f);
 size_t tri_finish_bytes(const tri_finish *f); /* that it holds */
-/* A sequence begins in a slot. TRI_E_PROTOCOL: no such slot, or parameters out of range. A grammar that can't be had fails the
+/* A sequence begins in a slot. TRI_E_PROTOCOL: no such slot, parameters out of range, or not the payload that it should be. A grammar that can't be had fails the
  * sequence's first token. */
 TRI_MUST_CHECK tri_status tri_finish_open(tri_finish *f, const tri_opening *opening, tri_error *err);
 /* TRI_E_PROTOCOL when a step whose rows are in order asks for something impossible. */

@@ -24,14 +24,14 @@ static bool take_open(worker *w, uint32_t slot, tri_opening *out) {
 }
 
 /* An Open comes straight from the coordinator and a step through the pipeline, so either may be here first. The coordinator
- * sends exactly one Open for each run that begins at position 0, and the order per slot is the same on both ways. */
+ * sends exactly one Open for each run that begins a sequence, and the order per slot is the same on both ways. */
 static bool collect_opens(worker *w, tri_task *t) {
   const tri_msg_step *m = &t->step;
   if (!is_last(w)) return true;
   if (!t->opens && !(t->opens = malloc(m->n_runs * sizeof *t->opens))) return false;
   size_t seen = 0;
   for (uint32_t i = 0; i < m->n_runs; i++) {
-    if (m->runs[i].pos != 0 || seen++ < t->n_opens) continue;
+    if (!m->runs[i].begins || seen++ < t->n_opens) continue;
     if (!take_open(w, m->runs[i].slot, &t->opens[t->n_opens])) return false;
     t->n_opens++;
   }
@@ -120,13 +120,13 @@ void worker_flow_first(worker *w, const tri_msg_step *m) {
   if (t) submit(w, t);
 }
 
-void worker_flow_open(worker *w, const tri_msg_open *m, const uint8_t *grammar, size_t len) {
-  tri_opening opening = {.open = *m, .grammar_len = len};
+void worker_flow_open(worker *w, const tri_msg_open *m, const uint8_t *payload, size_t len) {
+  tri_opening opening = {.open = *m, .payload_len = len};
   if (m->epoch != w->assign.epoch || !is_last(w)) w->dropped++;
   else if (w->n_opens == TRI_MAX_OPENS) worker_fault(w, TRI_E_PROTOCOL, "more sequences begun than steps can be in flight");
-  else if (len && !(opening.grammar = malloc(len))) worker_fault(w, TRI_E_NOMEM, "out of memory for a grammar of %zu bytes", len);
+  else if (len && !(opening.payload = malloc(len))) worker_fault(w, TRI_E_NOMEM, "out of memory for the %zu bytes of an Open", len);
   else {
-    if (len) memcpy(opening.grammar, grammar, len);
+    if (len) memcpy(opening.payload, payload, len);
     w->opens[w->n_opens++] = opening;
   }
 }
@@ -240,6 +240,6 @@ void worker_flow_drop(worker *w) {
   tri_link_close(&w->downstream);
   tri_task_free(&w->held);
   tri_task_free(&w->unsent);
-  while (w->n_opens) free(w->opens[--w->n_opens].grammar);
+  while (w->n_opens) free(w->opens[--w->n_opens].payload);
   w->paused = false;
 }

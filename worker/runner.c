@@ -48,7 +48,7 @@ void tri_task_free(tri_task **task) {
   if (!t) return;
   free(t->payload);
   free(t->lack.parts);
-  for (size_t i = 0; i < t->n_opens; i++) free(t->opens[i].grammar);
+  for (size_t i = 0; i < t->n_opens; i++) free(t->opens[i].payload);
   free(t->opens);
   free(t->out);
   free(t);

@@ -21,11 +21,11 @@ typedef enum tri_task_kind {
   TRI_TASK_DROP, /* close the stage */
 } tri_task_kind;
 
-/* A sequence that begins, and the grammar that its answer follows. */
+/* A sequence that begins. */
 typedef struct tri_opening {
   tri_msg_open open;
-  char *grammar;         /* malloc'ed, or NULL */
-  size_t grammar_len;
+  uint8_t *payload;      /* malloc'ed, or NULL: the grammar that its answer follows, then int32 [open.held] tokens */
+  size_t payload_len;
 } tri_opening;
 
 typedef struct tri_task {
@@ -44,7 +44,7 @@ typedef struct tri_task {
   tri_msg_step step;
   uint8_t *payload;      /* rows from the stage before, malloc'ed; NULL at the first stage */
   size_t payload_len;
-  tri_opening *opens;    /* malloc'ed, with their grammars: sequences that begin in this step (last stage) */
+  tri_opening *opens;    /* malloc'ed, with their payloads: sequences that begin in this step (last stage) */
   size_t n_opens;
   tri_msg_result result; /* out, last stage */
   uint8_t *out;          /* rows for the next stage, or logits: malloc'ed, owned by the task; NULL without any */

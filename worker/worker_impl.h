@@ -104,7 +104,7 @@ void worker_seek_done(worker *w);
 /* --- flow.c --- */
 tri_status worker_flow_bind(worker *w, uint16_t *port, tri_error *err); /* listen for the stage before */
 tri_status worker_flow_connect(worker *w, const tri_msg_connect *m, tri_error *err);
-void worker_flow_open(worker *w, const tri_msg_open *m, const uint8_t *grammar, size_t len);
+void worker_flow_open(worker *w, const tri_msg_open *m, const uint8_t *payload, size_t len);
 /* A step for the first stage, from the coordinator. */
 void worker_flow_first(worker *w, const tri_msg_step *m);
 /* A step task came back from the runner: takes it over. */

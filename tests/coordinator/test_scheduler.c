@@ -6,15 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { VOCAB = 1000, CONTEXT = 600, MAX_ROWS = 64, STAGES = 3, RETRIES = 4 };
+enum { VOCAB = 1000, CONTEXT = 600, PER_SLOT = (CONTEXT + TRI_KV_BLOCK - 1) / TRI_KV_BLOCK, MAX_ROWS = 64, STAGES = 3, RETRIES = 4 };
 
 static tri_jobs jobs;
+static tri_blocks *blocks;
 static tri_scheduler scheduler;
 static tri_scheduler_action action;
 static tri_scheduler_output output;
 static tri_msg_open opened; /* of the last step, if a sequence began in it */
 static tri_msg_result result;
-static tri_buf text;
+static tri_buf text, open_payload;
 static tri_error err;
 static int64_t now_us;
 
@@ -27,10 +28,16 @@ static void serve(uint32_t epoch, uint32_t stages) {
   tri_scheduler_start(&scheduler, epoch, &pace);
 }
 
-static void serve_slots(uint32_t slots, uint32_t stages) {
-  tri_scheduler_init(&scheduler, &jobs, slots, VOCAB);
+static void serve_blocks(uint32_t slots, uint32_t stages, uint32_t n_blocks, tri_reuse reuse) {
+  if (blocks) tri_scheduler_stop(&scheduler);
+  tri_blocks_destroy(&blocks);
+  assert_ok(tri_blocks_create(&blocks, n_blocks, &err), err);
+  tri_scheduler_init(&scheduler, &jobs, blocks, slots, VOCAB, reuse);
   serve(1, stages);
 }
+
+/* Enough for all; prompts are always computed. */
+static void serve_slots(uint32_t slots, uint32_t stages) { serve_blocks(slots, stages, slots * PER_SLOT, TRI_REUSE_NONE); }
 
 static int start(void **state) {
   (void)state;
@@ -42,8 +49,11 @@ static int start(void **state) {
 
 static int stop(void **state) {
   (void)state;
+  tri_scheduler_stop(&scheduler);
+  tri_blocks_destroy(&blocks);
   tri_jobs_free(&jobs);
   tri_buf_free(&text);
+  tri_buf_free(&open_payload);
   return 0;
 }
 
@@ -60,11 +70,34 @@ static tri_job *submit(tri_want want, uint32_t n, uint32_t predict) {
   return job;
 }
 
+/* A worker's tables, as the steps leave them: never a gap, never a row without a block, and nothing is written where others read. */
+static void check_blocks(void) {
+  static uint32_t length[TRI_SCHEDULER_SLOTS], table[TRI_SCHEDULER_SLOTS][PER_SLOT];
+  uint32_t total = tri_blocks_get_stats(blocks).total;
+  for (uint32_t i = 0; i < action.step.n_runs; i++) {
+    const tri_run *run = &action.step.runs[i];
+    if (run->begins) length[run->slot] = 0;
+    if (run->n_blocks) assert_int_equal(run->first_block, length[run->slot]);
+    for (uint32_t b = 0; b < run->n_blocks; b++) {
+      assert_true(action.step.blocks[run->block + b] < total);
+      table[run->slot][run->first_block + b] = action.step.blocks[run->block + b];
+      length[run->slot] = run->first_block + b + 1;
+    }
+    assert_true(run->pos + run->count <= length[run->slot] * TRI_KV_BLOCK);
+    for (uint32_t pos = run->pos; pos < run->pos + run->count; pos++)
+      for (uint32_t other = 0; other < scheduler.slots; other++)
+        for (uint32_t b = 0; scheduler.slot[other].job && other != run->slot && b < scheduler.slot[other].chain.n; b++)
+          assert_true(scheduler.slot[other].chain.blocks[b] != table[run->slot][pos / TRI_KV_BLOCK]);
+  }
+}
+
 static bool next(void) {
   while (tri_scheduler_admit(&scheduler, now_us)) {}
   now_us++;
   if (!tri_scheduler_next(&scheduler, &action)) return false;
-  if (action.n_opens) tri_scheduler_open(&scheduler, &action, action.n_opens - 1, &opened);
+  tri_buf_clear(&open_payload);
+  if (action.n_opens) tri_scheduler_open(&scheduler, &action, action.n_opens - 1, &opened, &open_payload);
+  check_blocks();
   return true;
 }
 
@@ -260,37 +293,6 @@ static void prompts_ride_along_with_streams(void **state) {
   assert_int_equal(tri_jobs_generated(prompt), 1);
 }
 
-/* A worker's tables of blocks, as the steps leave them: never a gap, never a row without a block, no block of two slots. */
-static void every_row_has_a_block_of_its_slot(void **state) {
-  (void)state;
-  enum { SLOTS = 3, PER_SLOT = (CONTEXT + TRI_KV_BLOCK - 1) / TRI_KV_BLOCK };
-  uint32_t owner[SLOTS * PER_SLOT] = {0}, lengths[SLOTS] = {0}, mapped = 0;
-  serve_slots(SLOTS, STAGES);
-  for (uint32_t i = 0; i < 5; i++) submit(TRI_WANT_SAMPLE, CONTEXT / 2 + 60 * i, 10 + 100 * i);
-  for (uint64_t id = 0; jobs.running || jobs.queued;) {
-    while (next()) {
-      for (uint32_t i = 0; i < action.step.n_runs; i++) {
-        const tri_run *run = &action.step.runs[i];
-        if (run->n_blocks) assert_true(run->first_block <= lengths[run->slot]);
-        for (uint32_t j = 0; j < run->n_blocks; j++, mapped++) {
-          uint32_t b = action.step.blocks[run->block + j];
-          assert_true(b < SLOTS * PER_SLOT);
-          assert_true(owner[b] == 0 || owner[b] == run->slot + 1);
-          owner[b] = run->slot + 1;
-          lengths[run->slot] = run->first_block + j + 1;
-        }
-        assert_true(run->pos + run->count <= lengths[run->slot] * TRI_KV_BLOCK);
-      }
-    }
-    const tri_flight *f = &scheduler.flights[scheduler.oldest];
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < f->n_runs; i++) n += f->runs[i].want == TRI_WANT_SAMPLE;
-    assert_ok(answer(++id, n, n, 0), err);
-    while (more()) {}
-  }
-  assert_true(mapped > 5 * CONTEXT / 2 / TRI_KV_BLOCK);
-}
-
 /* Whose rows bring a payload goes alone, but does not wait for ever. */
 static void logits_get_their_turn_among_streams(void **state) {
   (void)state;
@@ -304,6 +306,101 @@ static void logits_get_their_turn_among_streams(void **state) {
     bool logits = run->want == TRI_WANT_LOGITS;
     if (logits) assert_int_equal(scheduler.flights[scheduler.oldest].n_runs, 1);
     assert_ok(answer(id, !logits, !logits, logits ? run->rows * VOCAB * sizeof(float) : 0), err);
+  }
+}
+
+/* Every run's result, whatever was asked for. */
+static tri_status land(void) {
+  const tri_flight *f = &scheduler.flights[scheduler.oldest];
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < f->n_runs; i++) n += f->runs[i].want == TRI_WANT_SAMPLE;
+  tri_status status = answer(f->step, n, n, 0);
+  while (status == TRI_OK && more()) {}
+  return status;
+}
+
+static void run_all(void) {
+  while (jobs.running || jobs.queued) {
+    while (next()) {}
+    assert_true(scheduler.n_flights > 0); /* nobody waits for what never comes */
+    assert_ok(land(), err);
+  }
+}
+
+/* Tables grow with the answers; check_blocks looks at every step. */
+static void every_row_has_a_block_of_its_slot(void **state) {
+  (void)state;
+  serve_slots(3, STAGES);
+  for (uint32_t i = 0; i < 4; i++) submit(TRI_WANT_SAMPLE, CONTEXT / 2 + 97 * i, 10 + 100 * i);
+  run_all();
+  assert_int_equal(jobs.ended_ok, 4);
+}
+
+static void a_known_beginning_is_not_computed_again(void **state) {
+  (void)state;
+  serve_blocks(2, STAGES, 40, TRI_REUSE_ALL);
+  tri_job *first = submit(TRI_WANT_SAMPLE, 300, 20);
+  run_all();
+  assert_int_equal(first->reused, 0);
+  tri_job *second = submit(TRI_WANT_SAMPLE, 300, 5);
+  assert_true(next());
+  assert_int_equal(action.step.runs[0].pos, 256); /* four blocks of 64 */
+  assert_true(action.step.runs[0].begins);
+  assert_int_equal(action.step.runs[0].first_block, 0);
+  assert_int_equal(action.step.runs[0].n_blocks, 5);
+  assert_int_equal(action.n_opens, 1);
+  assert_int_equal(opened.held, 256);
+  assert_int_equal(open_payload.len, 256 * sizeof(int32_t));
+  int32_t last;
+  memcpy(&last, open_payload.data + 255 * sizeof last, sizeof last);
+  assert_int_equal(last, 256);
+  run_all();
+  assert_int_equal(second->reused, 256);
+  assert_int_equal(tri_jobs_generated(second), 5);
+  /* one that is all blocks still computes its last token; scores need all rows */
+  tri_job *whole = submit(TRI_WANT_SAMPLE, 256, 5);
+  run_all();
+  assert_int_equal(whole->reused, 192);
+  submit(TRI_WANT_SCORE, 300, 0);
+  assert_true(next());
+  assert_int_equal(action.step.runs[0].pos, 0);
+  /* an epoch begins with nothing */
+  serve(2, STAGES);
+  tri_jobs_interrupt(&jobs, NULL, now_us);
+  submit(TRI_WANT_SAMPLE, 300, 1);
+  assert_true(next());
+  assert_int_equal(tri_blocks_get_stats(blocks).cached, 0);
+}
+
+static void clients_may_be_kept_apart(void **state) {
+  (void)state;
+  serve_blocks(2, STAGES, 40, TRI_REUSE_CLIENT);
+  submit(TRI_WANT_SAMPLE, 300, 1)->client_key[0] = 1;
+  run_all();
+  tri_job *other = submit(TRI_WANT_SAMPLE, 300, 1), *same = submit(TRI_WANT_SAMPLE, 300, 1);
+  other->client_key[0] = 2, same->client_key[0] = 1;
+  run_all();
+  assert_int_equal(other->reused, 0);
+  assert_int_equal(same->reused, 256);
+}
+
+/* Jobs wait for blocks, and yield them, until all have had their turn; with a cache as small as can be. */
+static void a_full_cache_makes_jobs_wait(void **state) {
+  (void)state;
+  for (int reuse = 0; reuse < 2; reuse++) {
+    serve_blocks(8, STAGES, PER_SLOT + 3, reuse ? TRI_REUSE_ALL : TRI_REUSE_NONE);
+    tri_job *job[12];
+    for (uint32_t i = 0; i < 12; i++) job[i] = submit(TRI_WANT_SAMPLE, 20 + 41 * i, 20 + 150 * (i % 3));
+    job[5]->priority = 3;
+    run_all();
+    for (uint32_t i = 0; i < 12; i++) {
+      assert_int_equal(job[i]->reason, TRI_DONE_LENGTH);
+      uint32_t want = 20 + 150 * (i % 3), left = CONTEXT - job[i]->prompt;
+      assert_int_equal(tri_jobs_generated(job[i]), want < left ? want : left);
+      tri_jobs_remove(&jobs, &job[i]);
+    }
+    assert_true(tri_scheduler_has_room(&scheduler)); /* what the last ones had is free by that */
+    assert_int_equal(tri_blocks_get_stats(blocks).in_use, 0);
   }
 }
 
@@ -463,8 +560,11 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_cancelled_prompt_frees_its_slot_at_once, start, stop),
       cmocka_unit_test_setup_teardown(streams_share_steps, start, stop),
       cmocka_unit_test_setup_teardown(prompts_ride_along_with_streams, start, stop),
-      cmocka_unit_test_setup_teardown(every_row_has_a_block_of_its_slot, start, stop),
       cmocka_unit_test_setup_teardown(logits_get_their_turn_among_streams, start, stop),
+      cmocka_unit_test_setup_teardown(every_row_has_a_block_of_its_slot, start, stop),
+      cmocka_unit_test_setup_teardown(a_known_beginning_is_not_computed_again, start, stop),
+      cmocka_unit_test_setup_teardown(clients_may_be_kept_apart, start, stop),
+      cmocka_unit_test_setup_teardown(a_full_cache_makes_jobs_wait, start, stop),
       cmocka_unit_test_setup_teardown(results_that_do_not_fit_are_the_workers_fault, start, stop),
       cmocka_unit_test_setup_teardown(likeliest_tokens_come_as_many_as_asked_for, start, stop),
       cmocka_unit_test_setup_teardown(a_token_that_cannot_be_drawn_fails_its_job_alone, start, stop),

@@ -68,7 +68,7 @@ static void step(uint64_t *s, tri_msg_step *m) {
     if (r->want == TRI_WANT_SCORE) r->next = (int32_t)between(s, 0, INT32_MAX) - (flag(s) ? 0 : 1);
     if (r->next < -1) r->next = -1;
     m->n_rows += r->count;
-    r->first_block = between(s, 0, TRI_MAX_CONTEXT), r->block = m->n_blocks;
+    r->first_block = between(s, 0, TRI_MAX_CONTEXT), r->block = m->n_blocks, r->begins = flag(s);
     r->n_blocks = s ? between(s, 0, TRI_MAX_BLOCKS / TRI_MAX_RUNS) : TRI_MAX_BLOCKS / TRI_MAX_RUNS;
     m->n_blocks += r->n_blocks;
   }
@@ -119,6 +119,7 @@ static void make(uint64_t *s, tri_msg *m) {
   case TRI_MSG_READY: m->ready.epoch = u32(s); break;
   case TRI_MSG_OPEN:
     m->open.epoch = u32(s), m->open.prompt = u32(s), m->open.slot = between(s, 0, INT32_MAX);
+    m->open.held = between(s, 0, TRI_MAX_CONTEXT);
     m->open.sampling = sampling(s);
     break;
   case TRI_MSG_STEP: step(s, &m->step); break;
@@ -144,7 +145,7 @@ static void make(uint64_t *s, tri_msg *m) {
     break;
   case TRI_MSG_DONE:
     m->done.job = u64(s), m->done.queued_us = u64(s), m->done.prefill_us = u64(s), m->done.decode_us = u64(s);
-    m->done.prompt_tokens = u32(s), m->done.tokens = u32(s);
+    m->done.prompt_tokens = u32(s), m->done.tokens = u32(s), m->done.reused_tokens = u32(s);
     m->done.reason = (tri_done_reason)pick(s, TRI_DONE_COUNT - 1), TEXT(m->done.error);
     break;
   case TRI_MSG_CANCEL: m->cancel.job = u64(s); break;

@@ -197,7 +197,7 @@ static void samples_see_the_history_of_their_slot(void **state) {
 
 static tri_opening opening_with(uint32_t prompt, const char *grammar) {
   return (tri_opening){.open = {.epoch = 1, .slot = 1, .prompt = prompt, .sampling = {.top_p = 1, .repeat_penalty = 1}},
-                       .grammar = strdup(grammar), .grammar_len = strlen(grammar)};
+                       .payload = (uint8_t *)strdup(grammar), .payload_len = strlen(grammar)};
 }
 
 /* A step for the last stage that begins a sequence, through both; the last one's task. */
