@@ -29,6 +29,7 @@ int tri_cli_submit(int argc, char **argv);
 int tri_cli_batch(int argc, char **argv);
 int tri_cli_status(int argc, char **argv);
 int tri_cli_plan(int argc, char **argv);
+int tri_cli_drain(int argc, char **argv);
 int tri_cli_completion(int argc, char **argv);
 
 typedef struct tri_cli_command {

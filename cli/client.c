@@ -129,6 +129,13 @@ tri_status tri_client_cancel(tri_client *c, uint64_t job, tri_error *err) {
   return send_out(c, NULL, 0, err);
 }
 
+tri_status tri_client_drain(tri_client *c, const char *name, bool undo, tri_error *err) {
+  if (strlen(name) >= TRI_MAX_NAME) return tri_status_fail(err, TRI_E_INVALID, "a worker's name has at most %d bytes", TRI_MAX_NAME - 1);
+  c->outgoing = (tri_msg){.kind = TRI_MSG_DRAIN, .drain = {.undo = undo}};
+  strcpy(c->outgoing.drain.name, name);
+  return send_out(c, NULL, 0, err);
+}
+
 static bool is_lost(tri_client *c) {
   return tri_link_get_state(c->link) != TRI_LINK_UP || tri_link_connections(c->link) != c->connection;
 }

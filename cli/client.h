@@ -21,8 +21,11 @@ void tri_client_close(tri_client **c);
 TRI_MUST_CHECK tri_status tri_client_submit(tri_client *c, const tri_msg_submit *m, const void *payload, size_t len, tri_error *err);
 TRI_MUST_CHECK tri_status tri_client_cancel(tri_client *c, uint64_t job, tri_error *err);
 
+/* An admin's wish: leave this worker out of plans, or (undo) no longer. The answer comes as an event. */
+TRI_MUST_CHECK tri_status tri_client_drain(tri_client *c, const char *name, bool undo, tri_error *err);
+
 typedef struct tri_client_event {
-  const tri_msg *msg;     /* ACCEPTED, REFUSE (of the oldest submit without an answer), TOKENS, DONE or STATUS */
+  const tri_msg *msg;     /* ACCEPTED, REFUSE (of the oldest submit without an answer), TOKENS, DONE, STATUS or DRAINING */
   const uint8_t *payload; /* both valid until the next call on this client */
   size_t payload_len;
 } tri_client_event;

@@ -29,6 +29,7 @@ typedef struct tri_cluster_options {
   int64_t memory;    /* of each worker, bytes; 0: no limit but the machine's */
   int least;         /* workers that it serves with; 0: all of them */
   bool lasting;      /* running jobs outlive a worker: they go on without it, or once it is back. Else they fail with it */
+  int replan_every_s; /* another plan is taken while one serves at most so often; 0: the coordinator's default */
   int lost_after_s;  /* a worker silent for so long is lost; 0: 30, as this machine may be busy, and one that ends is noticed
                         at once anyway */
   bool fetch;        /* workers have no model file: parts come from the coordinator and each other into their key folders' "parts" */

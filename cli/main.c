@@ -10,6 +10,7 @@ static const tri_cli_command commands[] = {
     {"batch", tri_cli_batch, "answer a file of requests, in this process or over a cluster"},
     {"status", tri_cli_status, "show a cluster's nodes, stages and jobs"},
     {"plan", tri_cli_plan, "show how a model would be shared out over nodes"},
+    {"drain", tri_cli_drain, "take a worker out of a running cluster, or let it back in"},
     {"keygen", tri_cli_keygen, "make a key for a node, a client or a coordinator"},
     {"keys", tri_cli_keys, "list, revoke or rename the keys that a coordinator lets in"},
     {"token", tri_cli_token, "make, list or revoke tokens by which machines join a coordinator"},

@@ -31,7 +31,8 @@ static void describe_layers(const json_t *w, char *out, size_t size) {
 
 static void describe_state(const json_t *w, char *out, size_t size) {
   double here = number_of(w, "fetched_bytes"), all = number_of(w, "fetch_bytes"), rate = number_of(w, "fetch_bytes_per_s");
-  if (all <= 0) snprintf(out, size, "%s", text_of(w, "state"));
+  const char *left_out = text_of(w, "left_out");
+  if (all <= 0) snprintf(out, size, "%s%s%s", text_of(w, "state"), left_out[0] ? ", " : "", left_out);
   else if (rate <= 0) snprintf(out, size, "gets %.0f%%", 100 * here / all);
   else snprintf(out, size, "gets %.0f%%, %.1f MB/s, %.0f s", 100 * here / all, rate / 1e6, (all - here) / rate);
 }
@@ -42,7 +43,7 @@ void tri_nodes_table(const json_t *status, FILE *out) {
   fprintf(out, "%-6s %-12s %-24s %-14s %9s %9s %13s %9s %6s\n", "stage", "worker", "state", "layers", "stage MB", "RSS MB", "ms per token",
           "bytes/hop", "busy");
   json_array_foreach(json_object_get(status, "workers"), i, w) {
-    char stage[16] = "-", layers[48], state[48];
+    char stage[16] = "-", layers[48], state[96];
     if (json_object_get(w, "stage")) snprintf(stage, sizeof stage, "%.0f", number_of(w, "stage"));
     describe_layers(w, layers, sizeof layers);
     describe_state(w, state, sizeof state);

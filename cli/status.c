@@ -36,6 +36,10 @@ static void show(const json_t *doc) {
   printf("model %s, %d layers of %d, context %d; epoch %d, wire %s, KV %s\n", file, layers, d, context, epoch, wire, kv);
   printf("jobs: %d running, %d queued, %d done, %d failed; last: prefill %.1f tokens/s, decode %.1f tokens/s\n\n", running, queued, done,
          failed, prefill, decode);
+  const char *change = NULL, *cause = NULL, *failed_change = json_string_value(json_object_get(doc, "change_trouble"));
+  if (json_unpack((json_t *)doc, "{s:{s:s, s:s}}", "change", "state", &change, "why", &cause) == 0)
+    printf("a change of plan is %s: %s\n\n", change, cause);
+  else if (failed_change) printf("the last change of plan did not come about: %s\n\n", failed_change);
   tri_nodes_table(doc, stdout);
 }
 

@@ -108,7 +108,7 @@ static bool allow(void *arg, const char *domain, const uint8_t key[TRI_KEY_BYTES
 
 /* --- messages --- */
 
-typedef enum sender { SENDER_WORKER, SENDER_CLIENT, SENDER_NOBODY } sender;
+typedef enum sender { SENDER_WORKER, SENDER_CLIENT, SENDER_ADMIN, SENDER_NOBODY } sender;
 
 static sender sender_of(tri_msg_kind kind) {
   switch (kind) {
@@ -121,10 +121,13 @@ static sender sender_of(tri_msg_kind kind) {
   case TRI_MSG_READY:
   case TRI_MSG_RESULT:
   case TRI_MSG_HEARTBEAT:
+  case TRI_MSG_LEAVE:
+  case TRI_MSG_PREFETCHED:
   case TRI_MSG_FAULT: return SENDER_WORKER;
   case TRI_MSG_SUBMIT:
   case TRI_MSG_CANCEL:
   case TRI_MSG_STATUS_REQUEST: return SENDER_CLIENT;
+  case TRI_MSG_DRAIN: return SENDER_ADMIN;
   default: return SENDER_NOBODY;
   }
 }
@@ -152,6 +155,7 @@ static void on_message(coordinator *c, const tri_incoming *in, const tri_msg *m)
   if (role == SENDER_WORKER && who->role == TRI_ROLE_WORKER) coordinator_worker_message(c, in, m, who, tri_clock_ms());
   else if (role == SENDER_CLIENT && (who->role == TRI_ROLE_CLIENT || who->role == TRI_ROLE_ADMIN))
     coordinator_client_message(c, in, m, who);
+  else if (role == SENDER_ADMIN && who->role == TRI_ROLE_ADMIN) coordinator_on_drain(c, in, m, who);
   else refuse_role(c, in, m, who);
 }
 

@@ -3,7 +3,9 @@
 #define TRI_COORDINATOR_COORDINATOR_IMPL_H
 #include <sys/stat.h>
 #include "coordinator/blocks.h"
+#include "coordinator/change.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/health.h"
 #include "coordinator/jobs.h"
 #include "coordinator/pipeline.h"
 #include "coordinator/registry.h"
@@ -72,6 +74,14 @@ typedef struct coordinator {
   tri_jobs jobs;
   tri_blocks *blocks;
   tri_scheduler scheduler;
+  tri_health health;
+  tri_change change;
+  char change_trouble[TRI_MAX_TEXT]; /* why the last change that was wanted did not come about; empty: it did */
+  /* looking for a better plan */
+  bool review;                /* there may be one */
+  int64_t news_ms;            /* since when */
+  int64_t looked_ms;          /* for those whose time out is over */
+  int64_t replanned_ms;       /* when a better one was last taken; 0: never */
   /* bringing a pipeline up */
   int64_t retry_at_ms, retry_ms;
   char trouble[TRI_MAX_TEXT]; /* why there is none; empty: nothing wrong but missing workers */
@@ -111,6 +121,8 @@ void coordinator_parts_close(coordinator *c);
 bool coordinator_parts_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
 /* A worker's list of what it has. */
 void coordinator_parts_holds(coordinator *c, int index, const uint8_t *bits, size_t len);
+/* Ask a worker to get what it lacks for this stage. False: it lacks nothing, or is not there. */
+bool coordinator_parts_prefetch(coordinator *c, int index, const tri_plan_stage *stage, uint32_t id);
 
 /* --- workers.c --- */
 void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who, int64_t now_ms);
@@ -118,10 +130,47 @@ void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tr
 void coordinator_tend_workers(coordinator *c, int64_t now_ms);
 /* This key was revoked: its worker is lost. */
 void coordinator_worker_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES], int64_t now_ms);
-/* The first worker of --expect that is not there, or NULL. */
-const char *coordinator_absent(const coordinator *c);
+/* The present plan's end. `why`: a failure; NULL: a change by plan, and nobody's fault. */
+void coordinator_drop_pipeline(coordinator *c, const char *why, int64_t now_ms);
+/* A plan over the workers that are there, in c->plan; its worker i is the registry's order[i]. Who was lost too often is in it only where it
+ * does not go without. `tell`: log why others have no stage. */
+tri_status coordinator_make_plan(coordinator *c, bool tell, int order[TRI_REGISTRY_MAX], tri_error *err);
+/* The plan that serves, with what is known of its workers now, in c->plan. */
+tri_status coordinator_price_present(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err);
+/* A worker's speed as it measured it at its start; nothing else is filled in. */
+tri_plan_worker coordinator_speed_of(const tri_msg_hello *h);
+/* Is a worker of this name to be used even if that makes nothing faster? */
+bool coordinator_is_wanted(const coordinator *c, const char *name);
+/* Begin a new epoch with c->plan. */
+void coordinator_start_plan(coordinator *c, const int order[TRI_REGISTRY_MAX], int64_t now_ms);
 /* Send what the scheduler has. */
 void coordinator_pump(coordinator *c);
+
+/* --- members.c --- */
+tri_health_record *coordinator_health_of(coordinator *c, int index); /* of the registry's worker; valid until the next call */
+/* Takes those off a plan's list who are to be left out; `all`: but not who was lost too often. Returns how many are left. */
+size_t coordinator_leave_out(const coordinator *c, int *order, size_t n, bool all, int64_t now_ms);
+/* Workers that count towards --min-workers. */
+size_t coordinator_count(const coordinator *c);
+/* The first worker of --expect that is not there, or NULL. */
+const char *coordinator_absent(const coordinator *c);
+/* A worker was asked to end. */
+void coordinator_on_leave(coordinator *c, int index);
+/* A worker has got the parts for the plan to come, or can't. */
+void coordinator_on_prefetched(coordinator *c, int index, uint32_t id, tri_status status, const char *text, int64_t now_ms);
+void coordinator_on_drain(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
+/* Make a plan of those who may be used, and have workers get what they lack for it. False: there is none. */
+bool coordinator_prepare_change(coordinator *c, const char *why, int64_t patience_ms, int64_t now_ms, tri_error *err);
+/* Begin what change of plan is due, and carry on with the one under way. */
+void coordinator_tend_change(coordinator *c, int64_t now_ms);
+
+/* --- replan.c --- */
+/* Something has changed that may make another plan better. */
+void coordinator_review_soon(coordinator *c);
+/* If that is so, and it is time: prepare a better plan, if there is one that is worth it. */
+void coordinator_review(coordinator *c, int64_t now_ms);
+/* What a heartbeat says of a stage's speed. */
+void coordinator_look_at(coordinator *c, int index, const tri_msg_heartbeat *m, int64_t now_ms);
 
 /* --- clients.c --- */
 void coordinator_client_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);

@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/args.h"
 #include "base/log.h"
@@ -11,10 +12,10 @@
 #include "engine/kv.h"
 
 static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *enrol, *key_option, *wire_name = "int8", *kv_name = "f16",
-    *objective_name = "throughput", *nodes_path, *reuse_name = "all";
+    *objective_name = "throughput", *nodes_path, *reuse_name = "all", *replan = "15%";
 static bool no_announce;
 static int64_t min_workers = 1, context, kv_tokens, slots = 16, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5, itl_target_ms;
-static int64_t client_jobs, client_running;
+static int64_t client_jobs, client_running, replan_every = 60;
 static tri_args_list expect;
 static bool all_workers;
 static tri_plan_file nodes;
@@ -46,6 +47,9 @@ static const tri_arg args[] = {
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"lost-after", 0, TRI_ARG_INT, &lost_after, "SECONDS",
      "A worker that gives no sign of life for so long is lost (default 5; they give one a second).", 2, 3600},
+    {"replan", 0, TRI_ARG_STRING, &replan, "PERCENT",
+     "While serving, take a plan that is so much faster, as when a worker has come or slowed down; 0: never (default 15%).", 0, 0},
+    {"replan-every", 0, TRI_ARG_INT, &replan_every, "SECONDS", "At most once in so long (default 60).", 1, 86400},
     {"retries", 0, TRI_ARG_INT, &retries, "N",
      "A job whose pipeline fails under it more than so many times without a new token fails too (default 5).", 0, 1000},
     {"client-jobs", 0, TRI_ARG_INT, &client_jobs, "N", "Jobs that one client may have here (default: as many as there is room for).", 1,
@@ -81,6 +85,16 @@ static tri_status choose_key(char dir[PATH_MAX], tri_error *err) {
   return status;
 }
 
+static tri_status parse_percent(const char *option, const char *text, double *out, tri_error *err) {
+  enum { MOST = 1000 };
+  char *end;
+  double v = strtod(text, &end);
+  bool ok = end != text && (!*end || strcmp(end, "%") == 0) && v >= 0 && v <= MOST;
+  if (!ok) return tri_status_fail(err, TRI_E_INVALID, "--%s %s: a percentage from 0 to %d is expected, such as 15%%", option, text, MOST);
+  *out = v / 100;
+  return TRI_OK;
+}
+
 static tri_status read_options(int argc, char **argv, tri_coordinator_config *out, bool *helped, tri_error *err) {
   int positionals = 0;
   tri_status status = tri_args_parse(&spec, argc, argv, &positionals, helped, err);
@@ -99,6 +113,9 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
   tri_plan_objective objective;
   status = tri_plan_parse_objective(objective_name, &objective, err);
   if (status != TRI_OK) return tri_status_prefix(err, status, "--optimise");
+  double gain = 0;
+  status = parse_percent("replan", replan, &gain, err);
+  if (status != TRI_OK) return status;
   static char key_dir[PATH_MAX];
   status = choose_key(key_dir, err);
   if (status != TRI_OK) return status;
@@ -112,6 +129,7 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
                                   .context = (uint32_t)context, .slots = (uint32_t)slots, .max_rows = (uint32_t)max_rows,
                                   .kv_tokens = (uint32_t)kv_tokens, .reuse = reuse,
                                   .itl_target_ms = itl_target_ms, .wire = wire, .kv_type = kv_type, .lost_ms = lost_after * 1000,
+                                  .replan_gain = gain, .replan_every_ms = replan_every * 1000,
                                   .ready_fd = (int)ready_fd,
                                   .limits = {.retries = (uint32_t)retries, .client_held = (uint32_t)client_jobs,
                                              .client_running = (uint32_t)client_running}};

@@ -65,6 +65,26 @@ static bool holds(const coordinator *c, size_t index, uint32_t part) {
   return c->holds[index * c->hold_bytes + part / 8] >> part % 8 & 1;
 }
 
+bool coordinator_parts_prefetch(coordinator *c, int index, const tri_plan_stage *stage, uint32_t id) {
+  uint8_t bits[TRI_HOLDS_BYTES] = {0};
+  size_t parts[TRI_MANIFEST_PARTS];
+  bool lacks = false;
+  tri_error err;
+  const tri_shape *shape = tri_model_shape(c->model);
+  size_t n = tri_parts_needs(c->parts, shape->tied, stage->first, stage->last, stage->first == 0, stage->last == (uint32_t)shape->n_layers,
+                             parts);
+  for (size_t i = 0; i < n; i++) {
+    bits[parts[i] / 8] |= (uint8_t)(1 << parts[i] % 8);
+    lacks = lacks || !holds(c, (size_t)index, (uint32_t)parts[i]);
+  }
+  if (!lacks) return false;
+  const tri_worker *w = &c->registry.workers[index];
+  c->outgoing = (tri_msg){.kind = TRI_MSG_PREFETCH, .prefetch = {.id = id}};
+  if (coordinator_send(c, &w->peer, bits, c->hold_bytes, &err) == TRI_OK) return true;
+  TRI_WARN("prefetch to %s: %s", w->hello.name, err.text); /* it gets them when it loads the stage */
+  return false;
+}
+
 /* Of those who have the part, whoever was sent to least often; a worker rather than the coordinator. `failed` is not asked again, unless there
  * is no one else. */
 static size_t choose_source(const coordinator *c, uint32_t part, const uint8_t requester[TRI_KEY_BYTES], const uint8_t *failed) {

@@ -120,12 +120,6 @@ void tri_registry_lose(tri_registry *r, int index) {
   w->busy_share = 0;
 }
 
-size_t tri_registry_live(const tri_registry *r) {
-  size_t n = 0;
-  for (size_t i = 0; i < r->count; i++) n += live(&r->workers[i]);
-  return n;
-}
-
 static size_t rank_of(const tri_worker *w, const char *const *expect, size_t n_expect) {
   for (size_t i = 0; i < n_expect; i++)
     if (strcmp(w->hello.name, expect[i]) == 0) return i;

@@ -57,7 +57,6 @@ void tri_registry_heartbeat(tri_registry *r, int index, const tri_msg_heartbeat 
 /* A live worker that has been silent for too long, or -1. The caller then calls lose for it. */
 int tri_registry_overdue(const tri_registry *r, int64_t now_ms);
 void tri_registry_lose(tri_registry *r, int index);
-size_t tri_registry_live(const tri_registry *r);
 /* The live workers in the order in which stages are given out: as in `expect` (names, n_expect of them), then by name with
  * numbers in numerical order. Returns how many. */
 size_t tri_registry_order(const tri_registry *r, const char *const *expect, size_t n_expect, int out[TRI_REGISTRY_MAX]);

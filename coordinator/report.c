@@ -35,7 +35,7 @@ static json_t *report_blocks(const coordinator *c) {
                    (json_int_t)s.asked, "hits", (json_int_t)s.hits, "evictions", (json_int_t)s.evictions);
 }
 
-static json_t *report_worker(const coordinator *c, const tri_worker *w) {
+static json_t *report_worker(const coordinator *c, const tri_worker *w, int64_t now_ms) {
   char key[TRI_KEY_TEXT];
   tri_keys_text(w->key, key);
   key[8] = 0;
@@ -45,6 +45,9 @@ static json_t *report_worker(const coordinator *c, const tri_worker *w) {
                           tri_registry_state_name(w->state), "isa", w->hello.isa, "threads", (int)w->hello.threads, "memory_bytes",
                           (json_int_t)w->hello.memory_bytes, "rss_bytes", (json_int_t)b->rss_bytes);
   if (!out) return NULL;
+  char why[TRI_MAX_NAME];
+  const tri_health_record *health = tri_health_find(&c->health, w->key);
+  if (health && tri_health_is_out(health, now_ms, why)) json_object_set_new(out, "left_out", json_string(why));
   if (w->stage >= 0) report_stage(c, w, out);
   json_object_set_new(out, "layer_ms", number(w->hello.layer_us / 1e3, 1e-3));
   json_object_set_new(out, "head_ms", number(w->hello.head_us / 1e3, 1e-3));
@@ -55,6 +58,12 @@ static json_t *report_worker(const coordinator *c, const tri_worker *w) {
   }
   json_object_set_new(out, "layer_rows_ms", number(w->hello.layer_rows_us / 1e3, 1e-3));
   json_object_set_new(out, "head_rows_ms", number(w->hello.head_rows_us / 1e3, 1e-3));
+  if (b->step_rows) {
+    json_object_set_new(out, "step_rows", json_integer(b->step_rows));
+    json_object_set_new(out, "step_ms", number(b->step_us / 1e3, 1e-3));
+    json_object_set_new(out, "step_p95_ms", number(b->step_p95_us / 1e3, 1e-3));
+  }
+  json_object_set_new(out, "slow", number(health ? health->slow : 1, 1e-2));
   json_object_set_new(out, "busy", number(w->busy_share, 1e-3));
   json_object_set_new(out, "ms_per_token", number((double)b->busy_us / 1e3 / rows, 1e-3));
   json_object_set_new(out, "bytes_per_token", number((double)b->sent_bytes / rows, 1e-1));
@@ -65,17 +74,17 @@ static json_t *report_worker(const coordinator *c, const tri_worker *w) {
 }
 
 /* In the order of the stages, then the others. */
-static json_t *report_workers(const coordinator *c) {
+static json_t *report_workers(const coordinator *c, int64_t now_ms) {
   json_t *out = json_array();
   for (uint32_t i = 0; i < c->pipeline.stages; i++)
-    json_array_append_new(out, report_worker(c, &c->registry.workers[c->pipeline.worker[i]]));
+    json_array_append_new(out, report_worker(c, &c->registry.workers[c->pipeline.worker[i]], now_ms));
   for (size_t i = 0; i < c->registry.count; i++)
-    if (c->registry.workers[i].stage < 0) json_array_append_new(out, report_worker(c, &c->registry.workers[i]));
+    if (c->registry.workers[i].stage < 0) json_array_append_new(out, report_worker(c, &c->registry.workers[i], now_ms));
   return out;
 }
 
 static void describe_state(const coordinator *c, char out[96]) {
-  size_t live = tri_registry_live(&c->registry);
+  size_t live = coordinator_count(c);
   const char *absent = coordinator_absent(c);
   if (c->pipeline.state != TRI_PIPELINE_IDLE) snprintf(out, 96, "%s", tri_pipeline_state_name(c->pipeline.state));
   else if (live < c->config->min_workers) snprintf(out, 96, "waiting for workers %zu/%u", live, c->config->min_workers);
@@ -91,11 +100,14 @@ tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out
   json_t *doc = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "version", TRIREME_VERSION,
                           "epoch", (int)c->pipeline.epoch, "state", state, "trouble", c->trouble, "wire", tri_wire_name(c->config->wire),
                           "kv", tri_kv_name(c->config->kv_type), "uptime_s", (double)(now_ms - c->start_ms) / 1e3, "model",
-                          report_model(c), "workers", report_workers(c), "kv_blocks",
+                          report_model(c), "workers", report_workers(c, now_ms), "kv_blocks",
                           report_blocks(c), "jobs", jobs, "prefill_tokens_per_s",
                           number(c->jobs.prefill_per_s, 1e-2), "decode_tokens_per_s", number(c->jobs.decode_per_s, 1e-2), "dropped",
                           (json_int_t)c->dropped, "refused_keys", (json_int_t)c->refused_keys, "refused_tokens",
                           (json_int_t)coordinator_enrol_refused(c));
+  if (doc && c->change.state)
+    json_object_set_new(doc, "change", json_pack("{s:s, s:s}", "state", tri_change_state_name(c->change.state), "why", c->change.why));
+  if (doc && c->change_trouble[0]) json_object_set_new(doc, "change_trouble", json_string(c->change_trouble));
   char *text = doc ? json_dumps(doc, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
   if (text) tri_buf_append(out, text, strlen(text));
   bool ok = text && tri_buf_ok(out);

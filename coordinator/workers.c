@@ -18,26 +18,33 @@ static void tell_starter(const coordinator *c, const char *what, const char *tex
   if (c->config->ready_fd >= 0) dprintf(c->config->ready_fd, "%s%s%s\n", what, text[0] ? " " : "", text);
 }
 
+static void log_end(coordinator *c, const char *why) {
+  if (why) TRI_ERROR("epoch %u ends: %s", c->pipeline.epoch, why);
+  else TRI_INFO("epoch %u ends", c->pipeline.epoch);
+  snprintf(c->trouble, sizeof c->trouble, "%s", why ? why : "");
+}
+
 /* Running jobs wait for the next one; the workers drop their stages. A failure to come up backs off, a loss while serving does not:
  * what is left, or who comes back, may serve at once. */
-static void drop_pipeline(coordinator *c, const char *why, int64_t now_ms) {
+void coordinator_drop_pipeline(coordinator *c, const char *why, int64_t now_ms) {
   if (c->pipeline.state == TRI_PIPELINE_IDLE) return;
   bool served = c->pipeline.state == TRI_PIPELINE_SERVING;
-  TRI_ERROR("epoch %u ends: %s", c->pipeline.epoch, why);
-  snprintf(c->trouble, sizeof c->trouble, "%s", why);
+  log_end(c, why);
+  tri_change_end(&c->change);
   for (uint32_t i = 0; i < c->pipeline.stages; i++) {
     const tri_worker *w = worker_at(c, c->pipeline.worker[i]);
     tri_error err;
-    c->outgoing = (tri_msg){.kind = TRI_MSG_STOP, .stop = {.epoch = c->pipeline.epoch}};
+    bool leave = coordinator_health_of(c, c->pipeline.worker[i])->leaving;
+    c->outgoing = (tri_msg){.kind = TRI_MSG_STOP, .stop = {.epoch = c->pipeline.epoch, .leave = leave}};
     if (w->state != TRI_WORKER_LOST && coordinator_send(c, &w->peer, NULL, 0, &err) != TRI_OK)
       TRI_DEBUG("stop to %s: %s", w->hello.name, err.text);
   }
   tri_scheduler_stop(&c->scheduler);
   tri_pipeline_drop(&c->pipeline, &c->registry);
   coordinator_interrupt_jobs(c, why);
-  if (served) {
+  if (served || !why) {
     c->retry_ms = 0;
-    c->retry_at_ms = now_ms + COORDINATOR_PROBE_MS; /* by then it is known who is still there */
+    c->retry_at_ms = why ? now_ms + COORDINATOR_PROBE_MS : now_ms; /* by then it is known who is still there */
   } else {
     c->retry_ms = c->retry_ms ? c->retry_ms * 2 : COORDINATOR_RETRY_MS;
     if (c->retry_ms > COORDINATOR_RETRY_MAX_MS) c->retry_ms = COORDINATOR_RETRY_MAX_MS;
@@ -50,18 +57,25 @@ static void lose_worker(coordinator *c, int index, const char *how, int64_t now_
   tri_worker *w = worker_at(c, index);
   char text[TRI_MAX_TEXT];
   int stage = w->stage;
-  TRI_WARN("worker %s from %s: %s", w->hello.name, w->address, how);
+  tri_health_record *health = coordinator_health_of(c, index);
+  if (health->leaving) TRI_INFO("worker %s has left", w->hello.name);
+  else TRI_WARN("worker %s from %s: %s", w->hello.name, w->address, how);
+  if (!health->leaving && tri_health_lost(health, now_ms))
+    TRI_WARN("worker %s was lost %d times in a short time: plans leave it out for %lld s", w->hello.name, TRI_HEALTH_LOSSES,
+             (long long)health->out_ms / 1000);
+  if (tri_change_uses(&c->change, index)) tri_change_end(&c->change);
   if (stage >= 0)
     snprintf(text, sizeof text, "worker %s (stage %d, layers %u to %u) was lost: %s", w->hello.name, stage + 1,
              c->pipeline.part[stage].first, c->pipeline.part[stage].last - 1, how);
   tri_registry_lose(&c->registry, index);
-  if (stage >= 0) drop_pipeline(c, text, now_ms);
+  if (stage >= 0) coordinator_drop_pipeline(c, text, now_ms);
 }
 
 void coordinator_worker_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES], int64_t now_ms) {
   int index = tri_registry_find(&c->registry, key);
   if (index < 0 || worker_at(c, index)->state == TRI_WORKER_LOST) return;
   const tri_incoming in = {.from = worker_at(c, index)->peer};
+  coordinator_health_of(c, index)->drained = false;
   coordinator_refuse(c, &in, TRI_E_DENIED, "this worker's key was revoked");
   lose_worker(c, index, "its key was revoked", now_ms);
 }
@@ -90,18 +104,11 @@ static void send_to_stage(coordinator *c, uint32_t stage, int64_t now_ms) { send
 
 /* --- bringing a pipeline up --- */
 
-const char *coordinator_absent(const coordinator *c) {
-  for (size_t i = 0; i < c->config->n_expect; i++)
-    if (tri_registry_find_name(&c->registry, c->config->expect[i]) < 0) return c->config->expect[i];
-  return NULL;
-}
-
 static bool enough_workers(const coordinator *c) {
-  return tri_registry_live(&c->registry) >= c->config->min_workers && !coordinator_absent(c);
+  return coordinator_count(c) >= c->config->min_workers && !coordinator_absent(c);
 }
 
-/* How fast a worker is, as it said itself. */
-static tri_plan_worker speed_of(const tri_msg_hello *h) {
+tri_plan_worker coordinator_speed_of(const tri_msg_hello *h) {
   return (tri_plan_worker){.name = h->name, .layer_ns = 1000ull * h->layer_us, .head_ns = 1000ull * h->head_us,
                            .layer_rows_ns = 1000ull * h->layer_rows_us, .head_rows_ns = 1000ull * h->head_rows_us};
 }
@@ -112,39 +119,74 @@ static void set_pace(const coordinator *c, tri_pace *out) {
   for (uint32_t i = 0; i < out->stages; i++) {
     const tri_worker *w = &c->registry.workers[c->pipeline.worker[i]];
     const tri_plan_stage *part = &c->pipeline.part[i];
-    out->stage[i] = (tri_pace_stage){.worker = speed_of(&w->hello), .layers = part->last - part->first,
+    out->stage[i] = (tri_pace_stage){.worker = coordinator_speed_of(&w->hello), .layers = part->last - part->first,
                                      .head = part->last == c->pipeline.config.layers, .scale = 1, .busy_us = w->beat.busy_us};
   }
 }
 
-static tri_status make_plan(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err) {
+bool coordinator_is_wanted(const coordinator *c, const char *name) {
+  bool expected = false;
+  for (size_t i = 0; i < c->config->n_expect && !expected; i++) expected = strcmp(c->config->expect[i], name) == 0;
+  return expected || c->config->all_workers;
+}
+
+static void slow_down(tri_plan_worker *w, double slow) {
+  uint64_t *const times[] = {&w->layer_ns, &w->head_ns, &w->layer_rows_ns, &w->head_rows_ns};
+  for (int i = 0; i < 4; i++) *times[i] = (uint64_t)((double)*times[i] * slow);
+}
+
+typedef enum among { AMONG_HEALTHY, AMONG_WILLING, AS_IT_IS } among;
+
+/* Whom a plan may use. */
+static size_t choose(coordinator *c, among whom, int order[TRI_REGISTRY_MAX]) {
+  size_t n = tri_registry_order(&c->registry, c->config->expect, c->config->n_expect, order);
+  if (whom != AS_IT_IS) return coordinator_leave_out(c, order, n, whom == AMONG_WILLING, tri_clock_ms());
+  memcpy(order, c->pipeline.worker, c->pipeline.stages * sizeof *order);
+  return c->pipeline.stages;
+}
+
+static tri_status plan_over(coordinator *c, among whom, bool tell, int order[TRI_REGISTRY_MAX], tri_error *err) {
   const tri_pipeline_config *config = &c->pipeline.config;
   tri_plan_load load = {.slots = config->slots, .context = config->context, .max_rows = config->max_rows,
                         .kv_blocks = config->kv_blocks, .kv_type = (tri_ftype)config->kv_type, .wire = c->config->wire};
   tri_plan_model m = tri_plan_model_of(c->model, &load);
   tri_plan_worker workers[TRI_REGISTRY_MAX];
-  size_t n = tri_registry_order(&c->registry, c->config->expect, c->config->n_expect, order);
+  size_t n = choose(c, whom, order);
+  if (!n) return tri_status_fail(err, TRI_E_LIMIT, "no worker is left: those that are there are drained, or want to end");
   for (size_t i = 0; i < n; i++) {
     const tri_msg_hello *h = &worker_at(c, order[i])->hello;
-    workers[i] = speed_of(h);
+    workers[i] = coordinator_speed_of(h);
     workers[i].memory_bytes = h->memory_bytes, workers[i].buffer_bytes = tri_plan_model_buffers(c->model, &load, h->threads);
-    workers[i].must = c->config->all_workers || i < c->config->n_expect;
+    workers[i].must = coordinator_is_wanted(c, h->name);
     const tri_plan_node *node = c->config->nodes ? tri_plan_file_find(c->config->nodes, h->name) : NULL;
     if (node) tri_plan_file_overlay(node, &workers[i]);
+    slow_down(&workers[i], coordinator_health_of(c, order[i])->slow);
+    if (whom != AS_IT_IS) continue;
+    workers[i].first = c->pipeline.part[i].first, workers[i].last = c->pipeline.part[i].last, workers[i].position = 0;
   }
   /* a person who names workers, or counts them, has an order in mind */
-  tri_plan_options options = {.objective = c->config->objective, .fixed_order = c->config->all_workers || c->config->n_expect > 0};
+  bool ordered = whom == AS_IT_IS || c->config->all_workers || c->config->n_expect > 0;
+  tri_plan_options options = {.objective = c->config->objective, .fixed_order = ordered};
   tri_status status = tri_plan_make(&c->plan, &m, workers, (uint32_t)n, &options, err);
   char why[TRI_PLAN_REASON];
-  for (uint32_t i = 0; i < n && status == TRI_OK; i++)
+  for (uint32_t i = 0; i < n && tell && status == TRI_OK; i++)
     if (tri_plan_explain(&c->plan, &m, workers, (uint32_t)n, &options, i, why)) TRI_INFO("worker %s is %s", workers[i].name, why);
   return status;
+}
+
+tri_status coordinator_make_plan(coordinator *c, bool tell, int order[TRI_REGISTRY_MAX], tri_error *err) {
+  tri_status status = plan_over(c, AMONG_HEALTHY, tell, order, err);
+  return status == TRI_E_LIMIT ? plan_over(c, AMONG_WILLING, tell, order, err) : status;
+}
+
+tri_status coordinator_price_present(coordinator *c, int order[TRI_REGISTRY_MAX], tri_error *err) {
+  return plan_over(c, AS_IT_IS, false, order, err);
 }
 
 static void bring_up(coordinator *c, int64_t now_ms) {
   int order[TRI_REGISTRY_MAX];
   tri_error err;
-  if (make_plan(c, order, &err) != TRI_OK) {
+  if (coordinator_make_plan(c, true, order, &err) != TRI_OK) {
     if (strcmp(c->trouble, err.text) != 0) {
       TRI_ERROR("%s", err.text);
       tell_starter(c, "failed", err.text);
@@ -153,6 +195,11 @@ static void bring_up(coordinator *c, int64_t now_ms) {
     c->retry_at_ms = now_ms + COORDINATOR_RETRY_MS;
     return;
   }
+  c->review = false; /* all that was new is in it */
+  coordinator_start_plan(c, order, now_ms);
+}
+
+void coordinator_start_plan(coordinator *c, const int order[TRI_REGISTRY_MAX], int64_t now_ms) {
   tri_pipeline_start(&c->pipeline, &c->registry, &c->plan, order);
   uint32_t epoch = c->pipeline.epoch;
   for (uint32_t i = 0; i < c->pipeline.stages; i++) {
@@ -206,6 +253,8 @@ static void on_hello(coordinator *c, const tri_incoming *in, const tri_msg_hello
   TRI_INFO("worker %s joined from %s (key of %s): %s, %u thread%s, %s, %.2f ms a layer, %.2f ms for the head", hello->name, in->address,
            who->name, hello->isa, hello->threads, hello->threads == 1 ? "" : "s", TRI_UNITS(hello->memory_bytes), hello->layer_us / 1e3,
            hello->head_us / 1e3);
+  tri_health_hello(coordinator_health_of(c, index));
+  coordinator_review_soon(c);
   coordinator_parts_holds(c, index, NULL, 0);
   c->given_bytes[index] = 0;
   c->outgoing = (tri_msg){.kind = TRI_MSG_WELCOME, .welcome = {.heartbeat_ms = TRI_REGISTRY_HEARTBEAT_MS}};
@@ -230,7 +279,7 @@ static void on_result(coordinator *c, int index, const tri_msg_result *m, const 
     return;
   }
   snprintf(text, sizeof text, "worker %s: %s", w->hello.name, err.text);
-  drop_pipeline(c, text, now_ms);
+  coordinator_drop_pipeline(c, text, now_ms);
 }
 
 static void on_fault(coordinator *c, int index, const tri_msg_fault *m, int64_t now_ms) {
@@ -245,7 +294,7 @@ static void on_fault(coordinator *c, int index, const tri_msg_fault *m, int64_t 
   /* a broken link is most often the other end's death: then that is the cause to name */
   uint32_t epoch = c->pipeline.epoch;
   probe(c, now_ms);
-  if (c->pipeline.epoch == epoch) drop_pipeline(c, text, now_ms);
+  if (c->pipeline.epoch == epoch) coordinator_drop_pipeline(c, text, now_ms);
 }
 
 static uint32_t epoch_of(const tri_msg *m) {
@@ -277,13 +326,14 @@ static void on_epoch_message(coordinator *c, int index, const tri_incoming *in, 
   } else {
     on_fault(c, index, &m->fault, now_ms);
   }
-  if (status != TRI_OK) drop_pipeline(c, err.text, now_ms);
+  if (status != TRI_OK) coordinator_drop_pipeline(c, err.text, now_ms);
 }
 
 static void on_heartbeat(coordinator *c, int index, const tri_msg_heartbeat *m, int64_t now_ms) {
   tri_registry_heartbeat(&c->registry, index, m, now_ms);
   if (c->pipeline.state == TRI_PIPELINE_SERVING && worker_at(c, index)->stage >= 0)
     tri_pace_correct(&c->scheduler.pace, (uint32_t)worker_at(c, index)->stage, m->busy_us);
+  coordinator_look_at(c, index, m, now_ms);
 }
 
 void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who, int64_t now_ms) {
@@ -298,6 +348,9 @@ void coordinator_worker_message(coordinator *c, const tri_incoming *in, const tr
   }
   worker_at(c, index)->seen_ms = now_ms;
   if (m->kind == TRI_MSG_HOLDS) coordinator_parts_holds(c, index, in->payload, in->payload_len);
+  else if (m->kind == TRI_MSG_LEAVE) coordinator_on_leave(c, index);
+  else if (m->kind == TRI_MSG_PREFETCHED)
+    coordinator_on_prefetched(c, index, m->prefetched.id, (tri_status)m->prefetched.status, m->prefetched.text, now_ms);
   else if (m->kind == TRI_MSG_HEARTBEAT) on_heartbeat(c, index, &m->heartbeat, now_ms);
   else on_epoch_message(c, index, in, m, now_ms);
 }
@@ -316,7 +369,7 @@ static void watch_progress(coordinator *c, int64_t now_ms) {
     c->progress_ms = now_ms;
   }
   if (c->pipeline.state == TRI_PIPELINE_SERVING && now_ms - c->progress_ms > COORDINATOR_STALL_MS)
-    drop_pipeline(c, "a step was lost between the stages: none of them has had work for too long", now_ms);
+    coordinator_drop_pipeline(c, "a step was lost between the stages: none of them has had work for too long", now_ms);
 }
 
 void coordinator_tend_workers(coordinator *c, int64_t now_ms) {
@@ -328,11 +381,13 @@ void coordinator_tend_workers(coordinator *c, int64_t now_ms) {
     c->next_probe_ms = now_ms + COORDINATOR_PROBE_MS;
   }
   watch_progress(c, now_ms);
+  coordinator_tend_change(c, now_ms);
   if (c->pipeline.state == TRI_PIPELINE_IDLE && now_ms >= c->retry_at_ms && enough_workers(c)) bring_up(c, now_ms);
 }
 
 void coordinator_pump(coordinator *c) {
   int64_t now_ms = tri_clock_ms();
+  if (c->change.state >= TRI_CHANGE_WAITING) coordinator_tend_change(c, now_ms); /* a job's end is a good moment, before the next begins */
   for (;;) {
     coordinator_admit(c);
     if (!tri_scheduler_next(&c->scheduler, &c->action)) return;

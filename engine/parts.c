@@ -164,6 +164,18 @@ int tri_parts_layer(const tri_parts *p, int layer) { return find(p, FIRST_LAYER 
 int tri_parts_head(const tri_parts *p) { return find(p, HEAD); }
 int tri_parts_other(const tri_parts *p) { return find(p, OTHER); }
 
+size_t tri_parts_needs(const tri_parts *p, bool tied, uint32_t first, uint32_t last, bool embed, bool head, size_t *out) {
+  size_t n = 0;
+  const int ends[] = {embed || (head && tied) ? tri_parts_embedding(p) : -1, head ? tri_parts_head(p) : -1, tri_parts_other(p)};
+  for (uint32_t layer = first; layer < last; layer++) {
+    int at = tri_parts_layer(p, (int)layer);
+    if (at >= 0) out[n++] = (size_t)at;
+  }
+  for (int i = 0; i < 3; i++)
+    if (ends[i] >= 0) out[n++] = (size_t)ends[i];
+  return n;
+}
+
 /* --- bytes --- */
 
 /* The tensor that byte `at` of the part belongs to, with its padding. */

@@ -37,6 +37,9 @@ int tri_parts_embedding(const tri_parts *p);
 int tri_parts_layer(const tri_parts *p, int layer);
 int tri_parts_head(const tri_parts *p);
 int tri_parts_other(const tri_parts *p);
+/* The parts that layers [first, last) with these ends of the model need, metadata left out: into out [at least last - first + 4]; returns
+ * how many. `tied`: the head is the embedding. */
+size_t tri_parts_needs(const tri_parts *p, bool tied, uint32_t first, uint32_t last, bool embed, bool head, size_t *out);
 /* Copy bytes [at, at + len) of a part that is here; they must be within it. */
 void tri_parts_read(const tri_parts *p, size_t part, uint64_t at, size_t len, uint8_t *out);
 /* Reads all of a part that is here, and gives its pages of the mapping back. */

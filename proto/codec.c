@@ -14,7 +14,9 @@
   X(DONE, done, Done) X(CANCEL, cancel, Cancel) X(STATUS_REQUEST, status_request, StatusRequest)             \
   X(STATUS, status, Status) X(KNOCK, knock, Knock) X(MODEL, model, Model) X(NEED, need, Need)                \
   X(SOURCE, source, Source) X(ADMIT, admit, Admit) X(WANT, want, Want) X(CHUNK, chunk, Chunk)                \
-  X(HOLDS, holds, Holds) X(ENROL, enrol, Enrol) X(ENROLLED, enrolled, Enrolled)
+  X(HOLDS, holds, Holds) X(ENROL, enrol, Enrol) X(ENROLLED, enrolled, Enrolled)                             \
+  X(DRAIN, drain, Drain) X(DRAINING, draining, Draining) X(LEAVE, leave, Leave)                              \
+  X(PREFETCH, prefetch, Prefetch) X(PREFETCHED, prefetched, Prefetched)
 
 const char *tri_done_reason_name(tri_done_reason reason) {
   static const char *const names[TRI_DONE_COUNT] = {"length", "end", "stop", "cancelled", "failed", "deadline"};
@@ -166,7 +168,7 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_result(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
 #define FIELDS_heartbeat(NUM, TEXT, NOTE, BYTES)                                                             \
   NUM(epoch) NUM(steps) NUM(rows) NUM(busy_us) NUM(rss_bytes) NUM(sent_bytes) NUM(dropped)         \
-  NUM(fetched_bytes) NUM(fetch_bytes)
+  NUM(fetched_bytes) NUM(fetch_bytes) NUM(step_rows) NUM(step_us) NUM(step_p95_us)
 #define FIELDS_fault(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(status) NOTE(text)
 #define FIELDS_stop(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(leave)
 #define FIELDS_submit(NUM, TEXT, NOTE, BYTES)                                                                \
@@ -189,6 +191,11 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_holds(NUM, TEXT, NOTE, BYTES)
 #define FIELDS_enrol(NUM, TEXT, NOTE, BYTES) NUM(protocol) BYTES(token) BYTES(sealed) BYTES(mac)
 #define FIELDS_enrolled(NUM, TEXT, NOTE, BYTES) NUM(role) TEXT(name) NUM(port) BYTES(mac)
+#define FIELDS_drain(NUM, TEXT, NOTE, BYTES) TEXT(name) NUM(undo)
+#define FIELDS_draining(NUM, TEXT, NOTE, BYTES) NOTE(text)
+#define FIELDS_leave(NUM, TEXT, NOTE, BYTES)
+#define FIELDS_prefetch(NUM, TEXT, NOTE, BYTES) NUM(id)
+#define FIELDS_prefetched(NUM, TEXT, NOTE, BYTES) NUM(id) NUM(status) NOTE(text)
 
 /* A message on its way out: generated structures that point into the tri_msg. */
 typedef struct frame {

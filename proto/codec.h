@@ -105,7 +105,10 @@ typedef struct tri_msg_result {
   float top_logprobs[TRI_MAX_TOP];
   tri_failure failures[TRI_MAX_RUNS]; /* in the order of the runs */
 } tri_msg_result;
-typedef struct tri_msg_heartbeat { uint32_t epoch; uint64_t steps, rows, busy_us, rss_bytes, sent_bytes, dropped, fetched_bytes, fetch_bytes; } tri_msg_heartbeat;
+typedef struct tri_msg_heartbeat {
+  uint32_t epoch, step_rows, step_us, step_p95_us;
+  uint64_t steps, rows, busy_us, rss_bytes, sent_bytes, dropped, fetched_bytes, fetch_bytes;
+} tri_msg_heartbeat;
 typedef struct tri_msg_fault { uint32_t epoch; int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_fault;
 typedef struct tri_msg_stop { uint32_t epoch; bool leave; } tri_msg_stop;
 typedef struct tri_msg_submit {
@@ -149,7 +152,8 @@ typedef enum tri_msg_kind {
   TRI_MSG_HELLO, TRI_MSG_WELCOME, TRI_MSG_REFUSE, TRI_MSG_ASSIGN, TRI_MSG_BOUND, TRI_MSG_CONNECT, TRI_MSG_READY, TRI_MSG_OPEN,
   TRI_MSG_STEP, TRI_MSG_RESULT, TRI_MSG_HEARTBEAT, TRI_MSG_FAULT, TRI_MSG_STOP, TRI_MSG_SUBMIT, TRI_MSG_ACCEPTED, TRI_MSG_TOKENS,
   TRI_MSG_DONE, TRI_MSG_CANCEL, TRI_MSG_STATUS_REQUEST, TRI_MSG_STATUS, TRI_MSG_KNOCK, TRI_MSG_MODEL, TRI_MSG_NEED, TRI_MSG_SOURCE,
-  TRI_MSG_ADMIT, TRI_MSG_WANT, TRI_MSG_CHUNK, TRI_MSG_HOLDS, TRI_MSG_ENROL, TRI_MSG_ENROLLED, TRI_MSG_KINDS
+  TRI_MSG_ADMIT, TRI_MSG_WANT, TRI_MSG_CHUNK, TRI_MSG_HOLDS, TRI_MSG_ENROL, TRI_MSG_ENROLLED, TRI_MSG_DRAIN, TRI_MSG_DRAINING,
+  TRI_MSG_LEAVE, TRI_MSG_PREFETCH, TRI_MSG_PREFETCHED, TRI_MSG_KINDS
 } tri_msg_kind;
 
 typedef struct tri_msg {
@@ -176,7 +180,7 @@ typedef struct tri_msg {
     struct { uint32_t protocol; } status_request;
     struct { char none; } status; /* all is in the payload */
     tri_msg_knock knock;
-    struct { char none; } model, holds; /* likewise */
+    struct { char none; } model, holds, leave; /* likewise; of leave there is none */
     tri_msg_need need;
     tri_msg_source source;
     tri_msg_admit admit;
@@ -184,6 +188,10 @@ typedef struct tri_msg {
     tri_msg_chunk chunk;
     tri_msg_enrol enrol;
     tri_msg_enrolled enrolled;
+    struct { char name[TRI_MAX_NAME]; bool undo; } drain;
+    struct { char text[TRI_MAX_TEXT]; } draining;
+    struct { uint32_t id; } prefetch; /* its parts are the payload */
+    struct { uint32_t id; int32_t status; char text[TRI_MAX_TEXT]; } prefetched;
   };
 } tri_msg;
 

@@ -283,6 +283,7 @@ static size_t payload_limit(const tri_link *link, tri_msg_kind kind) {
   case TRI_MSG_STATUS: return text;
   case TRI_MSG_OPEN: return TRI_GRAMMAR_BYTES;
   case TRI_MSG_MODEL: return TRI_MANIFEST_BYTES;
+  case TRI_MSG_PREFETCH:
   case TRI_MSG_HOLDS: return TRI_HOLDS_BYTES;
   case TRI_MSG_CHUNK: return TRI_CHUNK_BYTES;
   default: return 0;

@@ -170,6 +170,7 @@ void worker_flow_done(worker *w, tri_task *t) {
     worker_fault(w, t->status, "step %llu: %s", (unsigned long long)t->step.id, t->err.text);
     tri_task_free(&t);
   } else {
+    tri_tempo_add(&w->tempo, t->step.n_rows, t->busy_us);
     send_on(w, t);
   }
 }

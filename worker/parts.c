@@ -118,11 +118,15 @@ tri_status worker_parts_model(worker *w, const uint8_t *bytes, size_t len, tri_e
   return tri_fetch_create(&w->fetch, &config, err);
 }
 
+static bool is_here(const worker *w, size_t part) {
+  return is_local(w, part) || (w->source.has_store && tri_store_has(&w->source.store, &w->source.manifest.items[part]));
+}
+
 void worker_parts_tell(worker *w) {
   const tri_manifest *m = &w->source.manifest;
   uint8_t bits[TRI_HOLDS_BYTES] = {0};
   for (size_t i = 0; i < m->n && i < 8 * sizeof bits; i++)
-    if (is_local(w, i) || (w->source.has_store && tri_store_has(&w->source.store, &m->items[i]))) bits[i / 8] |= (uint8_t)(1 << i % 8);
+    if (is_here(w, i)) bits[i / 8] |= (uint8_t)(1 << i % 8);
   tri_error err;
   w->outgoing = (tri_msg){.kind = TRI_MSG_HOLDS};
   if (tri_link_send(w->control, NULL, &w->outgoing, bits, (m->n + 7) / 8, false, &err) != TRI_OK) TRI_WARN("holds to the coordinator: %s", err.text);
@@ -139,4 +143,25 @@ void worker_parts_get(worker *w, const tri_shard_lack *lack) {
   }
   TRI_INFO("getting %zu part%s of the model, %s", lack->n, lack->n == 1 ? "" : "s", TRI_UNITS(bytes));
   tri_fetch_want(w->fetch, lack->parts, lack->n, lack->damaged);
+}
+
+void worker_parts_prefetch(worker *w, uint32_t id, const uint8_t *bits, size_t len) {
+  const tri_manifest *m = &w->source.manifest;
+  tri_shard_lack lack = {.parts = malloc((m->n + 1) * sizeof *lack.parts)};
+  tri_error err;
+  for (size_t i = 0; lack.parts && i < m->n && i / 8 < len; i++)
+    if (bits[i / 8] >> i % 8 & 1 && !is_here(w, i)) lack.parts[lack.n++] = (uint32_t)i;
+  w->prefetching = id;
+  if (!lack.parts) worker_fetched(w, tri_status_fail(&err, TRI_E_NOMEM, "out of memory for a list of parts"), &err);
+  else if (!lack.n) worker_fetched(w, TRI_OK, NULL);
+  else worker_parts_get(w, &lack);
+  free(lack.parts);
+}
+
+void worker_parts_prefetched(worker *w, tri_status status, const tri_error *err) {
+  if (status == TRI_OK) worker_parts_tell(w);
+  w->outgoing = (tri_msg){.kind = TRI_MSG_PREFETCHED, .prefetched = {.id = w->prefetching, .status = status}};
+  if (status != TRI_OK) snprintf(w->outgoing.prefetched.text, sizeof w->outgoing.prefetched.text, "%s", err->text);
+  w->prefetching = 0;
+  worker_send(w, NULL, 0, false);
 }

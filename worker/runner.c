@@ -137,7 +137,7 @@ static tri_status open_model(tri_runner *r, tri_task *t) {
   size_t *parts = malloc((a->last - a->first + 4) * sizeof *parts);
   if (status == TRI_OK && !parts) status = tri_status_fail(&t->err, TRI_E_NOMEM, "out of memory for a list of parts");
   if (status == TRI_OK) {
-    size_t n = tri_shard_needs(tri_shard_parts(r->shard), tri_model_shape(r->model)->tied, a->first, a->last, a->embed, a->head, parts);
+    size_t n = tri_parts_needs(tri_shard_parts(r->shard), tri_model_shape(r->model)->tied, a->first, a->last, a->embed, a->head, parts);
     tri_shard_close(&r->shard);
     status = open_shard(r, parts, n, a->head, t);
   }
@@ -221,6 +221,7 @@ static void *run(void *arg) {
     int64_t start = tri_clock_us();
     if (t->kind == TRI_TASK_STEP) atomic_store(&r->began_us, start);
     perform(r, t);
+    t->busy_us = (uint64_t)(tri_clock_us() - start);
     if (atomic_exchange(&r->began_us, 0)) atomic_fetch_add(&r->busy_us, tri_clock_us() - start);
     if (tri_mailbox_put(r->done, t) != TRI_OK) tri_task_free(&t); /* closed: nobody waits for it any more */
   }

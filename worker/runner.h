@@ -49,6 +49,7 @@ typedef struct tri_task {
   tri_msg_result result; /* out, last stage */
   uint8_t *out;          /* rows for the next stage, or logits: malloc'ed, owned by the task; NULL without any */
   size_t out_len;
+  uint64_t busy_us;      /* out: that it took, the wait before it left out */
   /* how it went: TRI_E_PROTOCOL for a step that the sender should never have sent */
   tri_status status;
   tri_error err;

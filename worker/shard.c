@@ -21,18 +21,6 @@ int tri_shard_find_local(const tri_shard_source *s, const tri_parts *model, size
   return -1;
 }
 
-size_t tri_shard_needs(const tri_parts *p, bool tied, uint32_t first, uint32_t last, bool embed, bool head, size_t *out) {
-  size_t n = 0;
-  const int ends[] = {embed || (head && tied) ? tri_parts_embedding(p) : -1, head ? tri_parts_head(p) : -1, tri_parts_other(p)};
-  for (uint32_t layer = first; layer < last; layer++) {
-    int part = tri_parts_layer(p, (int)layer);
-    if (part >= 0) out[n++] = (size_t)part;
-  }
-  for (int i = 0; i < 3; i++)
-    if (ends[i] >= 0) out[n++] = (size_t)ends[i];
-  return n;
-}
-
 /* --- checking, a part a thread --- */
 
 typedef struct check_job {

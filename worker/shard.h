@@ -36,7 +36,4 @@ void tri_shard_close(tri_shard **s);
 const tri_model *tri_shard_model(const tri_shard *s);
 const tri_parts *tri_shard_parts(const tri_shard *s);
 
-/* The parts of layers [first, last) and ends, metadata left out: into out [at least last - first + 4]; returns how many. */
-size_t tri_shard_needs(const tri_parts *p, bool tied, uint32_t first, uint32_t last, bool embed, bool head, size_t *out);
-
 #endif

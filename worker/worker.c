@@ -33,6 +33,8 @@ static bool give_runner(worker *w, tri_task *t) {
 static void drop_epoch(worker *w) {
   worker_flow_drop(w);
   if (w->fetch) tri_fetch_stop(w->fetch);
+  w->prefetching = 0;
+  w->tempo = (tri_tempo){0};
   tri_runner_expect(w->runner, 0);
   if (w->assign.epoch) give_runner(w, tri_task_new(TRI_TASK_DROP, w->assign.epoch));
   w->assign = (tri_msg_assign){0};
@@ -169,6 +171,7 @@ void worker_fetched(void *arg, tri_status status, const tri_error *err) {
   worker *w = arg;
   if (w->state == LOADING && status == TRI_OK) load(w);
   else if (w->state == LOADING) worker_fault(w, status, "cannot get its parts of the model: %s", err->text);
+  else if (w->prefetching) worker_parts_prefetched(w, status, err);
   else if (w->state == PREPARING && status == TRI_OK) prepare(w);
   else if (w->state == PREPARING) finish(w, tri_status_fail(w->err, status, "cannot get the model's metadata: %s", err->text));
 }
@@ -224,6 +227,9 @@ static void on_control(worker *w, const tri_incoming *in, const tri_msg *m) {
   case TRI_MSG_ASSIGN:
     if (w->state >= IDLE) on_assign(w, &m->assign);
     break;
+  case TRI_MSG_PREFETCH:
+    if (w->state >= IDLE && w->state != LOADING) worker_parts_prefetch(w, m->prefetch.id, in->payload, in->payload_len);
+    break;
   case TRI_MSG_CONNECT: on_connect(w, &m->connect); break;
   case TRI_MSG_OPEN:
     worker_flow_open(w, &m->open, in->payload, in->payload_len);
@@ -254,6 +260,7 @@ static void follow_connection(worker *w, int64_t now_ms) {
     if (tri_link_connections(w->control) != w->greeted || (w->state == CALLING && now_ms >= w->retry_ms)) knock(w);
     break;
   case TRI_LINK_CONNECTING:
+    if (w->leave_by_ms) finish(w, TRI_OK);
     if (w->state != CALLING) {
       TRI_WARN("lost the coordinator at %s; trying again", w->endpoint);
       drop_epoch(w);
@@ -291,12 +298,14 @@ static uint64_t resident_bytes(void) {
 
 static void send_heartbeat(worker *w) {
   uint64_t here = 0, total = 0;
+  tri_tempo_look look = tri_tempo_read(&w->tempo);
   if (w->fetch) tri_fetch_progress(w->fetch, &here, &total);
   w->outgoing = (tri_msg){.kind = TRI_MSG_HEARTBEAT,
                           .heartbeat = {.epoch = w->assign.epoch, .steps = w->steps, .rows = w->rows,
                                         .busy_us = tri_runner_busy_us(w->runner), .rss_bytes = resident_bytes(),
                                         .sent_bytes = w->sent_bytes, .dropped = w->dropped, .fetched_bytes = here,
-                                        .fetch_bytes = total}};
+                                        .fetch_bytes = total, .step_rows = look.rows, .step_us = look.median_us,
+                                        .step_p95_us = look.p95_us}};
   worker_send(w, NULL, 0, false);
 }
 
@@ -320,6 +329,7 @@ static void tick(void *arg) {
   follow_connection(w, now);
   worker_seek(w, now);
   check_patience(w, now);
+  if (w->leave_by_ms && now >= w->leave_by_ms) finish(w, TRI_OK);
   if (w->state == BINDING) try_bind(w, w->stage_bytes, now);
   worker_flow_watch(w, now);
   if (w->fetch) tri_fetch_tick(w->fetch, now);
@@ -334,9 +344,18 @@ static void tick(void *arg) {
   send_heartbeat(w);
 }
 
+/* Others may count on this one: it goes once the coordinator can do without. A second time means at once. */
 static void on_signal(void *arg) {
-  TRI_INFO("asked to end");
-  finish(arg, TRI_OK);
+  worker *w = arg;
+  if (w->state < IDLE || w->leave_by_ms) {
+    TRI_INFO("asked to end");
+    finish(w, TRI_OK);
+    return;
+  }
+  TRI_INFO("asked to end: as soon as the cluster can do without, in %d s at the latest; once more ends at once", WORKER_LEAVE_MS / 1000);
+  w->leave_by_ms = tri_clock_ms() + WORKER_LEAVE_MS;
+  w->outgoing = (tri_msg){.kind = TRI_MSG_LEAVE};
+  worker_send(w, NULL, 0, false);
 }
 
 static bool allow(void *arg, const char *domain, const uint8_t key[TRI_KEY_BYTES], const char *address) {

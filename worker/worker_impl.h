@@ -6,6 +6,7 @@
 #include "proto/loop.h"
 #include "proto/server.h"
 #include "worker/fetch.h"
+#include "worker/tempo.h"
 #include "worker/runner.h"
 #include "worker/worker.h"
 
@@ -17,6 +18,7 @@ enum {
   WORKER_TICK_MS = 100,
   WORKER_BIND_MS = 10000,            /* for a fixed data port to become free again */
   WORKER_LINK_MS = 15000,            /* for the next stage to answer */
+  WORKER_LEAVE_MS = 30000,           /* for the coordinator to do without us */
   WORKER_ADMITTED = TRI_MAX_STAGES,  /* keys that may get parts from here */
 };
 
@@ -51,6 +53,8 @@ typedef struct worker {
   bool welcomed_once, warned;
   int64_t start_ms, beat_ms, next_beat_ms;
   int64_t since_ms;          /* of BINDING or LINKING */
+  uint32_t prefetching;      /* what for parts are coming beside the epoch; 0: nothing */
+  int64_t leave_by_ms;       /* asked to end: then we do, whatever the coordinator says; 0: not asked */
   int64_t retry_ms;          /* CALLING over a connection that is up: when to say hello again */
   tri_status outcome;        /* why it ended */
   tri_error *err;
@@ -65,6 +69,7 @@ typedef struct worker {
   tri_task *unsent;          /* a result that waits for the next stage's queue */
   tri_opening opens[TRI_MAX_OPENS];
   size_t n_opens;
+  tri_tempo tempo;
   /* since the process began */
   uint64_t steps, rows, dropped, sent_bytes;
   uint64_t ticked_steps, told_steps; /* at the last tick, in the last heartbeat */
@@ -93,6 +98,10 @@ tri_status worker_parts_model(worker *w, const uint8_t *manifest, size_t len, tr
 void worker_parts_tell(worker *w);
 /* Get what a task lacked; worker_fetched is called in the end, perhaps from here. */
 void worker_parts_get(worker *w, const tri_shard_lack *lack);
+/* For a plan to come: get those of these parts (bits, as of Holds) that are not here, while the stage serves on. */
+void worker_parts_prefetch(worker *w, uint32_t id, const uint8_t *bits, size_t len);
+/* Tell the coordinator how that went. */
+void worker_parts_prefetched(worker *w, tri_status status, const tri_error *err);
 /* worker.c: all is here, or can't come. */
 void worker_fetched(void *worker, tri_status status, const tri_error *err);
 /* --- seek.c --- */

@@ -67,7 +67,7 @@ static bool log_says(const tri_cluster *c, const char *what) {
 }
 
 static void end_worker(const tri_cluster *c, int worker) {
-  assert_int_equal(kill(tri_cluster_pid(c, worker), SIGTERM), 0);
+  assert_int_equal(kill(tri_cluster_pid(c, worker), SIGKILL), 0);
   lab_await_exit(tri_cluster_pid(c, worker));
 }
 

@@ -158,7 +158,7 @@ static void a_killed_worker_ends_the_job_and_a_new_one_serves(void **state) {
   for (int worker = 0; worker < 3; worker++) {
     lab_job job;
     char name[32];
-    kill_during_a_job(c, client, worker, worker == 1 ? SIGTERM : SIGKILL, &job);
+    kill_during_a_job(c, client, worker, SIGKILL, &job);
     assert_int_equal(job.done.reason, TRI_DONE_FAILED);
     snprintf(name, sizeof name, "worker w%d (stage %d", worker + 1, worker + 1);
     if (!strstr(job.done.error, name)) fail_msg("'%s' does not name %s", job.done.error, name);

@@ -135,6 +135,7 @@ static void make(uint64_t *s, tri_msg *m) {
     m->heartbeat.epoch = u32(s), m->heartbeat.steps = u64(s), m->heartbeat.rows = u64(s), m->heartbeat.busy_us = u64(s);
     m->heartbeat.rss_bytes = u64(s), m->heartbeat.sent_bytes = u64(s), m->heartbeat.dropped = u64(s);
     m->heartbeat.fetched_bytes = u64(s), m->heartbeat.fetch_bytes = u64(s);
+    m->heartbeat.step_rows = u32(s), m->heartbeat.step_us = u32(s), m->heartbeat.step_p95_us = u32(s);
     break;
   case TRI_MSG_FAULT: m->fault.epoch = u32(s), m->fault.status = (int32_t)u32(s), TEXT(m->fault.text); break;
   case TRI_MSG_STOP: m->stop.epoch = u32(s), m->stop.leave = flag(s); break;
@@ -174,9 +175,16 @@ static void make(uint64_t *s, tri_msg *m) {
     m->enrolled.role = u32(s), m->enrolled.port = between(s, 0, UINT16_MAX), TEXT(m->enrolled.name);
     fill(s, m->enrolled.mac, sizeof m->enrolled.mac);
     break;
+  case TRI_MSG_DRAIN: TEXT(m->drain.name), m->drain.undo = flag(s); break;
+  case TRI_MSG_DRAINING: TEXT(m->draining.text); break;
+  case TRI_MSG_PREFETCH: m->prefetch.id = u32(s); break;
+  case TRI_MSG_PREFETCHED:
+    m->prefetched.id = u32(s), m->prefetched.status = (int32_t)u32(s), TEXT(m->prefetched.text);
+    break;
   case TRI_MSG_STATUS:
   case TRI_MSG_MODEL:
   case TRI_MSG_HOLDS:
+  case TRI_MSG_LEAVE:
   case TRI_MSG_KINDS: break;
   }
 }
