@@ -15,7 +15,7 @@
 
 static const char *model_path, *nodes_path, *coordinator, *key_dir, *what_if = "", *save_path, *wire_name, *kv_name,
     *goal_name = "throughput", *replicas_name = "1";
-static int64_t context, slots, kv_tokens, max_rows = 256, rows = 1, timeout_s = 5;
+static int64_t context, slots, kv_tokens, max_rows = 256, rows, timeout_s = 5;
 static bool as_json, all_workers;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model; its weights are not read.", 0, 0},
@@ -27,7 +27,7 @@ static const tri_arg args[] = {
      "Nodes more or less: +NAME:MEMORY is like the middle one by speed, +NAME:MEMORY:like=NODE like that one, -NAME is away.", 0, 0},
     {"save", 0, TRI_ARG_STRING, &save_path, "FILE", "Write the nodes that were planned for, as --nodes reads them.", 0, 0},
     {"optimise", 0, TRI_ARG_STRING, &goal_name, "GOAL", "throughput (many streams) or latency (one) (default throughput).", 0, 0},
-    {"rows", 0, TRI_ARG_INT, &rows, "N", "Rows in a step (default 1).", 1, TRI_PLAN_MANY},
+    {"rows", 0, TRI_ARG_INT, &rows, "N", "Rows in a step (default: the slots shared out over the nodes).", 1, TRI_PLAN_MANY},
     {"replicas", 0, TRI_ARG_STRING, &replicas_name, "N", "Pipelines side by side, or auto (default 1).", 0, 0},
     {"all-workers", 0, TRI_ARG_FLAG, &all_workers, NULL, "Give each node a layer, in the order given, even if that makes it slower.", 0, 0},
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context in tokens (default: the cluster's, or the model's).", 1, TRI_MAX_CONTEXT},
@@ -70,7 +70,7 @@ static tri_status read_options(planning *p, tri_error *err) {
     return tri_status_fail(err, TRI_E_INVALID, "--replicas %s: a number from 1 to %d, or auto, is expected", replicas_name,
                            TRI_PLAN_MAX_REPLICAS);
   p->count = (uint32_t)n;
-  p->options = (tri_plan_options){.rows = (uint32_t)rows, .fixed_order = all_workers};
+  p->options = (tri_plan_options){.fixed_order = all_workers};
   return tri_plan_parse_objective(goal_name, &p->options.objective, err);
 }
 
@@ -130,6 +130,7 @@ static tri_status save(const planning *p, tri_error *err) {
 
 static tri_status make(planning *p, tri_error *err) {
   if (!p->load.context) p->load.context = (uint32_t)tri_model_shape(p->model)->context;
+  p->options.rows = rows ? (uint32_t)rows : tri_plan_rows(p->load.slots, p->nodes.count);
   p->load.kv_blocks = tri_plan_kv_blocks(p->load.slots, p->load.context, p->kv_tokens);
   p->m = tri_plan_model_of(p->model, &p->load);
   for (uint32_t i = 0; i < p->nodes.count; i++) {

@@ -23,6 +23,11 @@ uint64_t tri_plan_stage_ns(const tri_plan_worker *w, uint32_t layers, bool head,
   return layers * step_ns(w->layer_ns, w->layer_rows_ns, rows) + (head ? step_ns(w->head_ns, w->head_rows_ns, rows) : 0);
 }
 
+uint32_t tri_plan_rows(uint32_t slots, uint32_t workers) {
+  uint32_t rows = workers ? slots / workers : slots;
+  return rows < 1 ? 1 : rows < TRI_PLAN_MANY ? rows : TRI_PLAN_MANY;
+}
+
 static uint64_t transfer_ns(uint64_t row_bytes, uint32_t rows, uint64_t bytes_s) {
   return bytes_s ? rows * row_bytes * 1000000000 / bytes_s : 0;
 }

@@ -81,6 +81,8 @@ TRI_MUST_CHECK tri_status tri_plan_make(tri_plan *out, const tri_plan_model *m, 
 bool tri_plan_explain(const tri_plan *plan, const tri_plan_model *m, const tri_plan_worker *workers, uint32_t n,
                       const tri_plan_options *options, uint32_t i, char out[TRI_PLAN_REASON]);
 
+/* Rows of a step when all slots generate and share as many steps as there are workers. */
+uint32_t tri_plan_rows(uint32_t slots, uint32_t workers);
 /* What a stage of `layers` layers needs on this worker; UINT64_MAX: more than can be. */
 uint64_t tri_plan_bytes(const tri_plan_model *m, const tri_plan_worker *w, uint32_t layers, bool embed, bool head);
 /* What it computes for a step of `rows` rows. */

@@ -151,7 +151,7 @@ static tri_status plan_over(coordinator *c, among whom, bool tell, int order[TRI
                         .kv_blocks = config->kv_blocks, .kv_type = (tri_ftype)config->kv_type, .wire = c->config->wire};
   tri_plan_model m = tri_plan_model_of(c->model, &load);
   tri_plan_worker workers[TRI_REGISTRY_MAX];
-  size_t n = choose(c, whom, order);
+  size_t live = tri_registry_order(&c->registry, NULL, 0, order), n = choose(c, whom, order);
   if (!n) return tri_status_fail(err, TRI_E_LIMIT, "no worker is left: those that are there are drained, or want to end");
   for (size_t i = 0; i < n; i++) {
     const tri_msg_hello *h = &worker_at(c, order[i])->hello;
@@ -166,7 +166,8 @@ static tri_status plan_over(coordinator *c, among whom, bool tell, int order[TRI
   }
   /* a person who names workers, or counts them, has an order in mind */
   bool ordered = whom == AS_IT_IS || c->config->all_workers || c->config->n_expect > 0;
-  tri_plan_options options = {.objective = c->config->objective, .fixed_order = ordered};
+  tri_plan_options options = {.objective = c->config->objective, .fixed_order = ordered,
+                              .rows = tri_plan_rows(config->slots, (uint32_t)live)};
   tri_status status = tri_plan_make(&c->plan, &m, workers, (uint32_t)n, &options, err);
   char why[TRI_PLAN_REASON];
   for (uint32_t i = 0; i < n && tell && status == TRI_OK; i++)
@@ -205,7 +206,7 @@ void coordinator_start_plan(coordinator *c, const int order[TRI_REGISTRY_MAX], i
   for (uint32_t i = 0; i < c->pipeline.stages; i++) {
     const tri_plan_stage *part = &c->pipeline.part[i];
     const tri_worker *w = worker_at(c, c->pipeline.worker[i]);
-    TRI_INFO("epoch %u: stage %u is %s, layers %u to %u, %s, %.2f ms a token", epoch, i + 1, w->hello.name, part->first, part->last - 1,
+    TRI_INFO("epoch %u: stage %u is %s, layers %u to %u, %s, %.2f ms a step", epoch, i + 1, w->hello.name, part->first, part->last - 1,
              TRI_UNITS(part->bytes), (double)part->ns / 1e6);
     c->outgoing = (tri_msg){.kind = TRI_MSG_ASSIGN};
     tri_pipeline_assign(&c->pipeline, &c->registry, i, &c->outgoing.assign);

@@ -44,7 +44,7 @@ static const char three[] = "[[node]]\nname = 'a'\nmemory = '64M'\nlayer_us = 10
 static void plans_for_a_file(void **state) {
   (void)state;
   write_nodes(three);
-  json_t *doc = lab_json((const char *[]){"trireme", "plan", "-m", LAB_MODEL, "--nodes", nodes, "-c", "256", "--json", NULL});
+  json_t *doc = lab_json((const char *[]){"trireme", "plan", "-m", LAB_MODEL, "--nodes", nodes, "-c", "256", "--slots", "1", "--json", NULL});
   /* b takes k layers in 200 k, a the others and the head in 100 (12 - k) + 300: least at k = 5 */
   assert_string_equal(text_of(stage_of(doc, 0, 0), "node"), "b");
   assert_int_equal(number_of(stage_of(doc, 0, 0), "last"), 4);
@@ -56,14 +56,14 @@ static void plans_for_a_file(void **state) {
   assert_string_equal(text_of(left, "node"), "c");
   assert_non_null(strstr(text_of(left, "why"), "left out: 1.0 MB, a layer needs"));
   json_decref(doc);
-  doc = lab_json((const char *[]){"trireme", "plan", "-m", LAB_MODEL, "--nodes", nodes, "-c", "256", "--optimise", "latency", "--what-if",
+  doc = lab_json((const char *[]){"trireme", "plan", "-m", LAB_MODEL, "--nodes", nodes, "-c", "256", "--slots", "1", "--optimise", "latency", "--what-if",
                                   "+d:64M:like=b,-b", "--json", NULL});
   assert_int_equal(json_array_size(json_object_get(json_array_get(json_object_get(doc, "replicas"), 0), "stages")), 1);
   left = json_array_get(json_object_get(doc, "left_out"), 1);
   assert_string_equal(text_of(left, "node"), "d");
   assert_string_equal(text_of(left, "why"), "left out: with it each token takes 0.3 ms more"); /* a layer's 0.1, and 0.2 of way */
   json_decref(doc);
-  doc = lab_json((const char *[]){"trireme", "plan", "-m", LAB_MODEL, "--nodes", nodes, "-c", "256", "--replicas", "2", "--json", NULL});
+  doc = lab_json((const char *[]){"trireme", "plan", "-m", LAB_MODEL, "--nodes", nodes, "-c", "256", "--slots", "1", "--replicas", "2", "--json", NULL});
   assert_int_equal(json_array_size(json_object_get(doc, "replicas")), 2);
   assert_true(number_of(doc, "many_tokens_per_s") > 969 && number_of(doc, "many_tokens_per_s") < 970); /* 1 / 1.5 ms and 1 / 3.3 ms */
   json_decref(doc);
