@@ -10,7 +10,8 @@ const char *tri_change_state_name(tri_change_state state) {
 }
 
 void tri_change_begin(tri_change *c, const tri_plan *plan, const int *order, const char *why, int64_t patience_ms, int64_t now_ms) {
-  *c = (tri_change){.state = TRI_CHANGE_PREPARING, .id = c->id + 1, .plan = *plan, .since_ms = now_ms, .patience_ms = patience_ms};
+  *c = (tri_change){.state = TRI_CHANGE_PREPARING, .id = c->id + 1, .plan = *plan, .since_ms = now_ms, .got_ms = now_ms,
+                    .patience_ms = patience_ms};
   memcpy(c->order, order, sizeof c->order);
   snprintf(c->why, sizeof c->why, "%s", why);
 }
@@ -19,6 +20,15 @@ void tri_change_lack(tri_change *c, int worker) { c->lacks[worker] = 1; }
 
 void tri_change_got(tri_change *c, int worker, uint32_t id) {
   if (id == c->id) c->lacks[worker] = 0;
+}
+
+void tri_change_progress(tri_change *c, int worker, int64_t now_ms) {
+  if (c->lacks[worker]) c->got_ms = now_ms;
+}
+
+int tri_change_laggard(const tri_change *c) {
+  const uint8_t *at = memchr(c->lacks, 1, sizeof c->lacks);
+  return at ? (int)(at - c->lacks) : -1;
 }
 
 bool tri_change_uses(const tri_change *c, int worker) {
@@ -40,7 +50,8 @@ static bool is_moment(const tri_change *c, uint64_t rows, int64_t now_ms) {
 }
 
 tri_change_act tri_change_next(tri_change *c, uint64_t rows, uint32_t flights, int64_t now_ms) {
-  if (c->state == TRI_CHANGE_PREPARING && !memchr(c->lacks, 1, sizeof c->lacks)) enter(c, TRI_CHANGE_WAITING, now_ms);
+  if (c->state == TRI_CHANGE_PREPARING && now_ms - c->got_ms > TRI_CHANGE_STUCK_MS) return TRI_CHANGE_STUCK;
+  if (c->state == TRI_CHANGE_PREPARING && tri_change_laggard(c) < 0) enter(c, TRI_CHANGE_WAITING, now_ms);
   if (c->state == TRI_CHANGE_WAITING && is_moment(c, rows, now_ms)) {
     enter(c, TRI_CHANGE_SETTLING, now_ms);
     if (flights) return TRI_CHANGE_PAUSE;

@@ -112,6 +112,12 @@ static void change_without(coordinator *c, int index, int64_t now_ms) {
   change_failed(c, text, now_ms);
 }
 
+static void prefetch_failed(coordinator *c, int index, const char *how, int64_t now_ms) {
+  char why[TRI_MAX_TEXT];
+  snprintf(why, sizeof why, "worker %s cannot get the parts that it would need: %.400s", worker_at(c, index)->hello.name, how);
+  change_failed(c, why, now_ms);
+}
+
 /* Rows that running jobs would have to compute again. */
 static uint64_t rows_at_stake(const coordinator *c) {
   uint64_t rows = 0;
@@ -145,19 +151,14 @@ void coordinator_tend_change(coordinator *c, int64_t now_ms) {
   case TRI_CHANGE_NOTHING: break;
   case TRI_CHANGE_PAUSE: tri_scheduler_pause(&c->scheduler); break;
   case TRI_CHANGE_SWITCH: switch_plan(c, now_ms); break;
+  case TRI_CHANGE_STUCK: prefetch_failed(c, tri_change_laggard(&c->change), "nothing has come for too long", now_ms); break;
   }
 }
 
 void coordinator_on_prefetched(coordinator *c, int index, uint32_t id, tri_status status, const char *text, int64_t now_ms) {
-  char why[TRI_MAX_TEXT];
   if (c->change.state != TRI_CHANGE_PREPARING || id != c->change.id) return;
-  if (status == TRI_OK) {
-    tri_change_got(&c->change, index, id);
-    return;
-  }
-  snprintf(why, sizeof why, "worker %s cannot get the parts that it would need: %.400s", worker_at(c, index)->hello.name, text);
-  tri_change_end(&c->change);
-  change_failed(c, why, now_ms);
+  if (status == TRI_OK) tri_change_got(&c->change, index, id);
+  else prefetch_failed(c, index, text, now_ms);
 }
 
 /* --- who leaves, who is drained --- */

@@ -73,9 +73,9 @@ static void lose_worker(coordinator *c, int index, const char *how, int64_t now_
 
 void coordinator_worker_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES], int64_t now_ms) {
   int index = tri_registry_find(&c->registry, key);
+  if (index >= 0) coordinator_health_of(c, index)->drained = false; /* it is no longer one that will be back */
   if (index < 0 || worker_at(c, index)->state == TRI_WORKER_LOST) return;
   const tri_incoming in = {.from = worker_at(c, index)->peer};
-  coordinator_health_of(c, index)->drained = false;
   coordinator_refuse(c, &in, TRI_E_DENIED, "this worker's key was revoked");
   lose_worker(c, index, "its key was revoked", now_ms);
 }
@@ -331,6 +331,7 @@ static void on_epoch_message(coordinator *c, int index, const tri_incoming *in, 
 }
 
 static void on_heartbeat(coordinator *c, int index, const tri_msg_heartbeat *m, int64_t now_ms) {
+  if (m->fetched_bytes != worker_at(c, index)->beat.fetched_bytes) tri_change_progress(&c->change, index, now_ms);
   tri_registry_heartbeat(&c->registry, index, m, now_ms);
   if (c->pipeline.state == TRI_PIPELINE_SERVING && worker_at(c, index)->stage >= 0)
     tri_pace_correct(&c->scheduler.pace, (uint32_t)worker_at(c, index)->stage, m->busy_us);

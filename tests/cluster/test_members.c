@@ -60,6 +60,15 @@ static size_t log_between(const tri_cluster *c, const char *from, const char *to
 
 static size_t log_count(const tri_cluster *c, const char *part) { return log_between(c, NULL, NULL, part); }
 
+static void await_log(const tri_cluster *c, const char *part, size_t n) {
+  enum { LOOK_MS = 5 };
+  int64_t until = tri_clock_ms() + LAB_WAIT_MS;
+  while (log_count(c, part) < n) {
+    if (tri_clock_ms() > until) fail_msg("the log does not say %zu times '%s'", n, part);
+    poll(NULL, 0, LOOK_MS);
+  }
+}
+
 /* Parts have to be fetched, so that there is something to prepare. */
 static void a_drained_worker_can_be_stopped(void **state) {
   (void)state;
@@ -198,6 +207,34 @@ static void who_slows_down_gets_less_until_it_is_fast_again(void **state) {
   tri_cluster_stop(&c);
 }
 
+static void who_comes_and_goes_is_left_out(void **state) {
+  (void)state;
+  int epoch;
+  ways w;
+  tri_cluster *c = ways_start((tri_cluster_options){.workers = 2, .least = 1, .replan_every_s = 1});
+  tri_client *client = lab_dial(c);
+  ways_begin(&w, c);
+  for (int i = 0; i < 3; i++) {
+    signal_worker(c, 1, SIGKILL);
+    lab_await_exit(tri_cluster_pid(c, 1));
+    lab_await_status(client, "\"lost\"");
+    assert_ok(tri_cluster_restart(c, 1, &err), err);
+    await_log(c, "worker w2 joined", (size_t)i + 2);
+  }
+  ways_finish(&w);
+  lab_await_status(client, "\"serving\"");
+  lab_await_status(client, "\"left_out\": \"lost 3 times in a short time; back in ");
+  assert_int_equal(layers_of(client, "w2", &epoch), 0);
+  assert_int_equal(log_count(c, "worker w2 was lost 3 times in a short time: plans leave it out for 60 s"), 1);
+  signal_worker(c, 0, SIGTERM); /* without another, it is better than none */
+  assert_int_equal(lab_await_exit(tri_cluster_pid(c, 0)), 0);
+  ways_begin(&w, c);
+  ways_finish(&w);
+  assert_true(layers_of(client, "w2", &epoch) > 0);
+  tri_client_close(&client);
+  tri_cluster_stop(&c);
+}
+
 /* The model needs two of them. */
 static void who_is_needed_is_not_drained(void **state) {
   (void)state;
@@ -235,15 +272,11 @@ static void who_is_asked_to_end_leaves_first(void **state) {
 /* A coordinator that does not answer can't keep it. */
 static void asked_twice_it_ends_at_once(void **state) {
   (void)state;
-  enum { LOOK_MS = 5 };
   tri_cluster *c = ways_start((tri_cluster_options){.workers = 1});
   assert_int_equal(kill(tri_cluster_pid(c, -1), SIGSTOP), 0);
   int64_t began = tri_clock_ms();
   signal_worker(c, 0, SIGTERM);
-  while (!log_count(c, "as soon as the cluster can do without")) {
-    if (tri_clock_ms() - began > LAB_WAIT_MS) fail_msg("it does not say that it was asked to end");
-    poll(NULL, 0, LOOK_MS);
-  }
+  await_log(c, "as soon as the cluster can do without", 1);
   signal_worker(c, 0, SIGTERM);
   assert_int_equal(lab_await_exit(tri_cluster_pid(c, 0)), 0);
   assert_in_range(tri_clock_ms() - began, 0, 25000); /* it would have waited for 30 s */
@@ -257,6 +290,7 @@ int main(void) {
       cmocka_unit_test(a_loss_on_the_way_is_survived),
       cmocka_unit_test(who_joins_is_used),
       cmocka_unit_test(who_slows_down_gets_less_until_it_is_fast_again),
+      cmocka_unit_test(who_comes_and_goes_is_left_out),
       cmocka_unit_test(who_is_needed_is_not_drained),
       cmocka_unit_test(who_is_asked_to_end_leaves_first),
       cmocka_unit_test(asked_twice_it_ends_at_once),

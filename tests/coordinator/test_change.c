@@ -32,12 +32,25 @@ static void parts_come_first(void **state) {
   (void)state;
   tri_change_lack(&change, 7);
   tri_change_lack(&change, 3);
-  assert_int_equal(next(3600 * SECOND, 0, 0), TRI_CHANGE_NOTHING);
+  for (int i = 0; i < 100; i++) {
+    assert_int_equal(next(TRI_CHANGE_STUCK_MS, 0, 0), TRI_CHANGE_NOTHING);
+    tri_change_progress(&change, 7, now_ms);
+  }
+  assert_int_equal(tri_change_laggard(&change), 3);
   tri_change_got(&change, 7, change.id - 1); /* of another change */
   tri_change_got(&change, 3, change.id);
   assert_int_equal(next(SECOND, 0, 0), TRI_CHANGE_NOTHING);
   tri_change_got(&change, 7, change.id);
   assert_int_equal(next(0, 0, 0), TRI_CHANGE_SWITCH);
+}
+
+static void when_nothing_comes_it_is_stuck(void **state) {
+  (void)state;
+  tri_change_lack(&change, 7);
+  assert_int_equal(next(TRI_CHANGE_STUCK_MS, 0, 0), TRI_CHANGE_NOTHING);
+  tri_change_progress(&change, 3, now_ms); /* it lacks nothing: that was for something else */
+  assert_int_equal(next(1, 0, 0), TRI_CHANGE_STUCK);
+  assert_int_equal(tri_change_laggard(&change), 7);
 }
 
 static void it_waits_as_long_as_the_switch_would_take(void **state) {
@@ -83,6 +96,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(with_nothing_to_do_it_is_at_once, start),
       cmocka_unit_test_setup(parts_come_first, start),
+      cmocka_unit_test_setup(when_nothing_comes_it_is_stuck, start),
       cmocka_unit_test_setup(it_waits_as_long_as_the_switch_would_take, start),
       cmocka_unit_test_setup(a_jobs_end_is_a_good_moment, start),
       cmocka_unit_test_setup(patience_ends, start),
