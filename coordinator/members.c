@@ -127,7 +127,6 @@ static uint64_t rows_at_stake(const coordinator *c) {
 }
 
 static void switch_plan(coordinator *c, int64_t now_ms) {
-  TRI_INFO("epoch %u ends, to be followed by another: %s", c->pipeline.epoch, c->change.why);
   coordinator_drop_pipeline(c, NULL, now_ms);
   c->plan = c->change.plan;
   c->change_trouble[0] = 0;

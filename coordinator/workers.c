@@ -20,7 +20,7 @@ static void tell_starter(const coordinator *c, const char *what, const char *tex
 
 static void log_end(coordinator *c, const char *why) {
   if (why) TRI_ERROR("epoch %u ends: %s", c->pipeline.epoch, why);
-  else TRI_INFO("epoch %u ends", c->pipeline.epoch);
+  else TRI_INFO("epoch %u ends by plan: %s", c->pipeline.epoch, c->change.state ? c->change.why : "others are to take part");
   snprintf(c->trouble, sizeof c->trouble, "%s", why ? why : "");
 }
 
