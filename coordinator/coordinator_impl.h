@@ -161,6 +161,8 @@ void coordinator_on_prefetched(coordinator *c, int index, uint32_t id, tri_statu
 void coordinator_on_drain(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
 /* Make a plan of those who may be used, and have workers get what they lack for it. False: there is none. */
 bool coordinator_prepare_change(coordinator *c, const char *why, int64_t patience_ms, int64_t now_ms, tri_error *err);
+/* The present plan stays. */
+void coordinator_call_off_change(coordinator *c);
 /* Begin what change of plan is due, and carry on with the one under way. */
 void coordinator_tend_change(coordinator *c, int64_t now_ms);
 

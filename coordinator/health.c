@@ -67,6 +67,7 @@ bool tri_health_came_back(const tri_health *h, int64_t since_ms, int64_t now_ms)
 void tri_health_hello(tri_health_record *r) {
   r->leaving = false;
   r->slow = 1;
+  r->keep_ms = 0;
   r->look_ms = 0, r->look_steps = 0, r->looks = 0;
 }
 
@@ -88,4 +89,17 @@ bool tri_health_tempo(tri_health_record *r, double ratio, uint64_t steps, int64_
   r->slow = r->nearest;
   r->looks = 0;
   return true;
+}
+
+bool tri_health_forget(tri_health *h, int64_t now_ms) {
+  bool any = false;
+  for (size_t i = 0; i < h->count; i++) {
+    tri_health_record *r = &h->records[i];
+    int64_t keep_ms = r->keep_ms ? r->keep_ms : TRI_HEALTH_KEEP_MS;
+    if (r->slow == 1 || now_ms - r->look_ms < keep_ms) continue;
+    r->slow = 1, r->looks = 0;
+    r->keep_ms = 2 * keep_ms < TRI_HEALTH_KEEP_MAX_MS ? 2 * keep_ms : TRI_HEALTH_KEEP_MAX_MS;
+    any = true;
+  }
+  return any;
 }

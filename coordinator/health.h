@@ -13,6 +13,9 @@ enum {
   TRI_HEALTH_OUT_MS = 60000,
   TRI_HEALTH_OUT_MAX_MS = 3600000,
   TRI_HEALTH_STEPS = 20,               /* least new ones for another look at its speed */
+  TRI_HEALTH_KEEP_MS = 600000,         /* what is believed of a speed is forgotten so long after the last look: without a stage there is none.
+                                          Twice as long each further time, up to */
+  TRI_HEALTH_KEEP_MAX_MS = 3600000,
   TRI_HEALTH_LOOKS = 3,                /* that must agree before another speed is believed */
 };
 
@@ -25,7 +28,8 @@ typedef struct tri_health_record {
   uint32_t losses;    /* of them */
   int64_t out_until_ms, out_ms; /* left out for having been lost too often; how long the last time */
   double slow;        /* how many times longer its steps take than it measured at its start, as is believed; 1 at first */
-  int64_t look_ms;    /* of the last look at that */
+  int64_t keep_ms;    /* how long that is believed without a look; 0: as at first */
+  int64_t look_ms;    /* of the last one */
   uint64_t look_steps;
   int looks;          /* > 0: so many in a row say slower than `slow`, < 0: faster */
   double nearest;     /* of these the one nearest to `slow` */
@@ -48,6 +52,8 @@ void tri_health_hello(tri_health_record *r);
 /* Its last steps took `ratio` times what it measured, and it has done `steps` in all; one look in span_ms is enough. True when `slow` has
  * changed: by more than half, in TRI_HEALTH_LOOKS looks in a row, to what the most moderate of them says. */
 bool tri_health_tempo(tri_health_record *r, double ratio, uint64_t steps, int64_t span_ms, int64_t now_ms);
+/* Forget speeds that are not looked at any more. True: there was one. */
+bool tri_health_forget(tri_health *h, int64_t now_ms);
 /* Has somebody's time out ended in (since, now]? */
 bool tri_health_came_back(const tri_health *h, int64_t since_ms, int64_t now_ms);
 /* It was lost without having wanted to end. True: once too often. */

@@ -74,6 +74,11 @@ const char *coordinator_absent(const coordinator *c) {
 
 /* --- another plan --- */
 
+void coordinator_call_off_change(coordinator *c) {
+  tri_change_end(&c->change);
+  tri_scheduler_resume(&c->scheduler);
+}
+
 bool coordinator_prepare_change(coordinator *c, const char *why, int64_t patience_ms, int64_t now_ms, tri_error *err) {
   int order[TRI_REGISTRY_MAX];
   if (coordinator_make_plan(c, true, order, err) != TRI_OK) return false;
@@ -90,7 +95,7 @@ bool coordinator_prepare_change(coordinator *c, const char *why, int64_t patienc
 static void give_up_drains(coordinator *c, const char *why) {
   TRI_ERROR("the plan stays as it is: %s", why);
   snprintf(c->change_trouble, sizeof c->change_trouble, "%s", why);
-  tri_change_end(&c->change);
+  coordinator_call_off_change(c);
   for (uint32_t i = 0; i < c->pipeline.stages; i++) coordinator_health_of(c, c->pipeline.worker[i])->drained = false;
 }
 
@@ -143,7 +148,7 @@ void coordinator_tend_change(coordinator *c, int64_t now_ms) {
     return;
   }
   if (c->change.state == TRI_CHANGE_PREPARING || c->change.state == TRI_CHANGE_WAITING)
-    if (is_unwilling_planned(c)) tri_change_end(&c->change);
+    if (is_unwilling_planned(c)) coordinator_call_off_change(c);
   if (c->change.state == TRI_CHANGE_NONE && index >= 0) change_without(c, index, now_ms);
   else if (c->change.state == TRI_CHANGE_NONE) coordinator_review(c, now_ms);
   switch (tri_change_next(&c->change, rows_at_stake(c), c->scheduler.n_flights, now_ms)) {
@@ -168,6 +173,7 @@ void coordinator_on_leave(coordinator *c, int index) {
   TRI_INFO("worker %s wants to end", w->hello.name);
   coordinator_health_of(c, index)->leaving = true;
   if (w->stage >= 0) return; /* the tick looks for a plan without it */
+  if (tri_change_uses(&c->change, index)) coordinator_call_off_change(c);
   c->outgoing = (tri_msg){.kind = TRI_MSG_STOP, .stop = {.epoch = c->pipeline.epoch, .leave = true}};
   if (coordinator_send(c, &w->peer, NULL, 0, &err) != TRI_OK) TRI_DEBUG("stop to %s: %s", w->hello.name, err.text);
 }
@@ -179,7 +185,7 @@ static void undo_drain(coordinator *c, int index, char text[TRI_MAX_TEXT]) {
   r->drained = false;
   coordinator_review_soon(c);
   /* what is prepared without it is begun anew if another wants it */
-  if (was && (c->change.state == TRI_CHANGE_PREPARING || c->change.state == TRI_CHANGE_WAITING)) tri_change_end(&c->change);
+  if (was && (c->change.state == TRI_CHANGE_PREPARING || c->change.state == TRI_CHANGE_WAITING)) coordinator_call_off_change(c);
   snprintf(text, TRI_MAX_TEXT, was ? "%s may have a stage again" : "%s was not drained", name);
 }
 

@@ -29,7 +29,8 @@ static uint32_t count_wanted(const coordinator *c, const tri_plan *plan, const i
 }
 
 static bool is_due(coordinator *c, int64_t now_ms) {
-  if (tri_health_came_back(&c->health, c->looked_ms, now_ms)) coordinator_review_soon(c);
+  bool forgot = tri_health_forget(&c->health, now_ms);
+  if (forgot || tri_health_came_back(&c->health, c->looked_ms, now_ms)) coordinator_review_soon(c);
   c->looked_ms = now_ms;
   bool rested = !c->replanned_ms || now_ms - c->replanned_ms >= c->config->replan_every_ms;
   return c->review && c->config->replan_gain > 0 && c->pipeline.state == TRI_PIPELINE_SERVING && rested && now_ms - c->news_ms >= SETTLE_MS;

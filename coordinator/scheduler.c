@@ -34,6 +34,7 @@ void tri_scheduler_start(tri_scheduler *s, uint32_t epoch, const tri_pace *pace)
 }
 
 void tri_scheduler_pause(tri_scheduler *s) { s->paused = true; }
+void tri_scheduler_resume(tri_scheduler *s) { s->paused = false; }
 
 /* --- slots --- */
 

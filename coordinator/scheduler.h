@@ -76,6 +76,8 @@ void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, tri_blocks *blocks, ui
 void tri_scheduler_start(tri_scheduler *s, uint32_t epoch, const tri_pace *pace);
 /* Send nothing more in this epoch; what is in flight comes back as ever. */
 void tri_scheduler_pause(tri_scheduler *s);
+/* It goes on after all. */
+void tri_scheduler_resume(tri_scheduler *s);
 /* The pipeline is gone, and with it the steps in flight. Running jobs are the caller's to interrupt. */
 void tri_scheduler_stop(tri_scheduler *s);
 

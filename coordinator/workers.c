@@ -63,7 +63,7 @@ static void lose_worker(coordinator *c, int index, const char *how, int64_t now_
   if (!health->leaving && tri_health_lost(health, now_ms))
     TRI_WARN("worker %s was lost %d times in a short time: plans leave it out for %lld s", w->hello.name, TRI_HEALTH_LOSSES,
              (long long)health->out_ms / 1000);
-  if (tri_change_uses(&c->change, index)) tri_change_end(&c->change);
+  if (tri_change_uses(&c->change, index)) coordinator_call_off_change(c);
   if (stage >= 0)
     snprintf(text, sizeof text, "worker %s (stage %d, layers %u to %u) was lost: %s", w->hello.name, stage + 1,
              c->pipeline.part[stage].first, c->pipeline.part[stage].last - 1, how);

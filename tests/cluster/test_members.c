@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Workers are drained, leave and come back while jobs run; these go on, with the tokens that they would have had. */
+#include "tests/cluster/fake.h"
 #include "tests/cluster/ways.h"
 
 #include <jansson.h>
@@ -235,6 +236,45 @@ static void who_comes_and_goes_is_left_out(void **state) {
   tri_cluster_stop(&c);
 }
 
+static void answer_prefetch(fake *f, const char *text) {
+  fake_await(f, TRI_MSG_PREFETCH);
+  tri_msg m = {.kind = TRI_MSG_PREFETCHED, .prefetched = {.id = f->msg.prefetch.id + 1}}; /* of no plan that there is */
+  fake_send(f, &m);
+  m.prefetched.id--, m.prefetched.status = TRI_E_IO;
+  snprintf(m.prefetched.text, sizeof m.prefetched.text, "%s", text);
+  fake_send(f, &m);
+}
+
+/* It has joined, but its disk is full: the old plan stays, and who waits for another is told why. */
+static void a_plan_that_fails_to_be_prepared_is_dropped(void **state) {
+  (void)state;
+  fake f;
+  int fd, epoch;
+  char admin[PATH_MAX];
+  tri_buf said = {0};
+  tri_cluster *c = ways_start((tri_cluster_options){.workers = 3, .absent = 1, .least = 2, .lost_after_s = 60});
+  tri_client *client = lab_dial(c);
+  make_admin(c, admin);
+  assert_ok(tri_cluster_wait(c, &err), err);
+  fake_open(&f, c, "w3");
+  fake_hello(&f, "w3");
+  answer_prefetch(&f, "the disk is full");
+  lab_await_status(client, "worker w3 cannot get the parts that it would need: the disk is full");
+  pid_t pid = lab_spawn((const char *[]){"trireme", "drain", "w2", "--coordinator", tri_cluster_endpoint(c), "--key", admin, NULL}, &fd);
+  answer_prefetch(&f, "the disk is still full");
+  assert_int_equal(lab_finish(pid, fd, &said), 1);
+  assert_non_null(strstr((char *)said.data, "w2 was not drained: worker w3 cannot get the parts that it would need: the disk is still full"));
+  assert_true(layers_of(client, "w2", &epoch) > 0);
+  assert_int_equal(epoch, 1);
+  fake_send(&f, &(tri_msg){.kind = TRI_MSG_LEAVE});
+  fake_await(&f, TRI_MSG_STOP);
+  assert_true(f.msg.stop.leave);
+  fake_close(&f);
+  tri_buf_free(&said);
+  tri_client_close(&client);
+  tri_cluster_stop(&c);
+}
+
 /* The model needs two of them. */
 static void who_is_needed_is_not_drained(void **state) {
   (void)state;
@@ -291,6 +331,7 @@ int main(void) {
       cmocka_unit_test(who_joins_is_used),
       cmocka_unit_test(who_slows_down_gets_less_until_it_is_fast_again),
       cmocka_unit_test(who_comes_and_goes_is_left_out),
+      cmocka_unit_test(a_plan_that_fails_to_be_prepared_is_dropped),
       cmocka_unit_test(who_is_needed_is_not_drained),
       cmocka_unit_test(who_is_asked_to_end_leaves_first),
       cmocka_unit_test(asked_twice_it_ends_at_once),

@@ -67,7 +67,8 @@ static void submit(tri_client *c, const struct kind *k) { lab_submit(c, &k->requ
 tri_cluster *ways_start(tri_cluster_options o) {
   tri_cluster *c;
   o.model_path = LAB_MODEL, o.lasting = true, o.threads = 1, o.wire = TRI_WIRE_F32, o.kv_type = TRI_F16, o.context = LAB_CONTEXT;
-  o.slots = 2, o.lost_after_s = 3;
+  o.slots = 2;
+  if (!o.lost_after_s) o.lost_after_s = 3;
   assert_ok(tri_cluster_start(&c, &o, &err), err);
   return c;
 }

@@ -98,6 +98,21 @@ static void looks_need_time_and_steps(void **state) {
   assert_int_equal(n, 2 * TRI_HEALTH_LOOKS + 1); /* each second time there are enough */
 }
 
+static void who_has_no_stage_is_given_another_chance_in_the_end(void **state) {
+  (void)state;
+  tri_health_record *r = record(1);
+  steps = 0;
+  for (int64_t keep_ms = TRI_HEALTH_KEEP_MS; keep_ms < 2 * TRI_HEALTH_KEEP_MAX_MS; keep_ms *= 2) {
+    if (keep_ms > TRI_HEALTH_KEEP_MAX_MS) keep_ms = TRI_HEALTH_KEEP_MAX_MS;
+    assert_true((look(r, 4), look(r, 4), look(r, 4)));
+    assert_false(tri_health_forget(&health, now_ms + keep_ms - 1));
+    assert_true(r->slow == 4);
+    assert_true(tri_health_forget(&health, now_ms += keep_ms));
+    assert_true(r->slow == 1);
+    assert_false(tri_health_forget(&health, now_ms + HOUR));
+  }
+}
+
 static void those_who_are_drained_are_never_forgotten(void **state) {
   (void)state;
   record(7)->drained = true;
@@ -123,6 +138,7 @@ int main(void) {
       cmocka_unit_test_setup(who_is_back_is_noticed_once, start),
       cmocka_unit_test_setup(another_speed_is_believed_when_it_lasts, start),
       cmocka_unit_test_setup(looks_need_time_and_steps, start),
+      cmocka_unit_test_setup(who_has_no_stage_is_given_another_chance_in_the_end, start),
       cmocka_unit_test_setup(those_who_are_drained_are_never_forgotten, start),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

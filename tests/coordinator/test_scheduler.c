@@ -533,6 +533,15 @@ static void scores_and_logits_are_told_once(void **state) {
   }
 }
 
+static void a_pause_can_be_called_off(void **state) {
+  (void)state;
+  submit(TRI_WANT_SAMPLE, 10, 5);
+  tri_scheduler_pause(&scheduler);
+  assert_false(next());
+  tri_scheduler_resume(&scheduler);
+  assert_true(next());
+}
+
 static void a_pause_lets_what_is_in_flight_come_back(void **state) {
   (void)state;
   tri_job *job = submit(TRI_WANT_SAMPLE, 10, 5);
@@ -570,6 +579,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_token_that_cannot_be_drawn_fails_its_job_alone, start, stop),
       cmocka_unit_test_setup_teardown(an_answer_goes_on_in_the_next_epoch, start, stop),
       cmocka_unit_test_setup_teardown(scores_and_logits_are_told_once, start, stop),
+      cmocka_unit_test_setup_teardown(a_pause_can_be_called_off, start, stop),
       cmocka_unit_test_setup_teardown(a_pause_lets_what_is_in_flight_come_back, start, stop),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
