@@ -161,7 +161,7 @@ static void work_until(const tri_cluster *c, tri_client *client, int epoch) {
 static void who_joins_is_used(void **state) {
   (void)state;
   int epoch;
-  tri_cluster *c = ways_start((tri_cluster_options){.workers = 3, .absent = 1, .least = 2, .fetch = true, .replan_every_s = 1});
+  tri_cluster *c = ways_start((tri_cluster_options){.workers = 3, .absent = 1, .least = 2, .fetch = true});
   tri_client *client = lab_dial(c);
   assert_ok(tri_cluster_wait(c, &err), err);
   assert_int_equal(layers_of(client, "w3", &epoch), 0);
