@@ -37,19 +37,29 @@ static void describe_state(const json_t *w, char *out, size_t size) {
   else snprintf(out, size, "gets %.0f%%, %.1f MB/s, %.0f s", 100 * here / all, rate / 1e6, (all - here) / rate);
 }
 
+/* To the coordinator and back; from and to it. */
+static void describe_link(const json_t *w, char *rtt, size_t rtt_size, char *rate, size_t rate_size) {
+  double us = number_of(w, "rtt_us"), down = number_of(w, "down_mbit"), up = number_of(w, "up_mbit");
+  snprintf(rtt, rtt_size, "-");
+  snprintf(rate, rate_size, "-");
+  if (us > 0) snprintf(rtt, rtt_size, "%.2f", us / 1e3);
+  if (down > 0 && up > 0) snprintf(rate, rate_size, down < 100 ? "%.1f/%.1f" : "%.0f/%.0f", down, up);
+}
+
 void tri_nodes_table(const json_t *status, FILE *out) {
   size_t i;
   json_t *w;
-  fprintf(out, "%-6s %-12s %-24s %-14s %9s %9s %13s %9s %6s\n", "stage", "worker", "state", "layers", "stage MB", "RSS MB", "ms per token",
-          "bytes/hop", "busy");
+  fprintf(out, "%-6s %-12s %-24s %-14s %9s %9s %13s %9s %6s %7s %12s\n", "stage", "worker", "state", "layers", "stage MB", "RSS MB",
+          "ms per token", "bytes/hop", "busy", "RTT ms", "Mbit/s");
   json_array_foreach(json_object_get(status, "workers"), i, w) {
-    char stage[16] = "-", layers[48], state[96];
+    char stage[16] = "-", layers[48], state[96], rtt[24], rate[48];
     if (json_object_get(w, "stage")) snprintf(stage, sizeof stage, "%.0f", number_of(w, "stage"));
     describe_layers(w, layers, sizeof layers);
     describe_state(w, state, sizeof state);
-    fprintf(out, "%-6s %-12s %-24s %-14s %9.1f %9.1f %13.3f %9.0f %5.0f%%\n", stage, text_of(w, "name"), state, layers,
+    describe_link(w, rtt, sizeof rtt, rate, sizeof rate);
+    fprintf(out, "%-6s %-12s %-24s %-14s %9.1f %9.1f %13.3f %9.0f %5.0f%% %7s %12s\n", stage, text_of(w, "name"), state, layers,
             number_of(w, "stage_bytes") / 1e6, number_of(w, "rss_bytes") / 1e6, number_of(w, "ms_per_token"),
-            number_of(w, "bytes_per_token"), number_of(w, "busy") * 100);
+            number_of(w, "bytes_per_token"), number_of(w, "busy") * 100, rtt, rate);
   }
 }
 

@@ -140,6 +140,7 @@ static tri_status make(planning *p, tri_error *err) {
     p->workers[i].buffer_bytes = tri_plan_model_buffers(p->model, &p->load, node->threads ? node->threads : 1);
     p->workers[i].must = all_workers;
   }
+  p->m.hub_ns = tri_plan_hub_ns(p->workers, p->nodes.count);
   int64_t start = tri_clock_us();
   tri_status status = tri_plan_replicate(&p->found, &p->m, p->workers, p->nodes.count, &p->options, p->count, err);
   p->took_ms = (double)(tri_clock_us() - start) / 1e3;

@@ -11,9 +11,10 @@ static tri_status add(tri_plan_file *f, const tri_plan_node *node, tri_error *er
   return f->node[f->count++] = *node, TRI_OK;
 }
 
-static uint64_t ns_of(const json_t *w, const char *key) {
-  double ms = json_number_value(json_object_get(w, key));
-  return ms > 0 && ms < 1e9 ? (uint64_t)(ms * 1e6 + 0.5) : 0;
+/* A figure of a node as a whole number of ns or bytes/s; 0: it is not there. */
+static uint64_t figure(const json_t *w, const char *key, double scale) {
+  double v = json_number_value(json_object_get(w, key));
+  return v > 0 && v < 1e9 ? (uint64_t)(v * scale + 0.5) : 0;
 }
 
 tri_status tri_plan_nodes_from_status(tri_plan_file *f, const json_t *status, tri_error *err) {
@@ -25,8 +26,10 @@ tri_status tri_plan_nodes_from_status(tri_plan_file *f, const json_t *status, tr
     if (!name || !state || strlen(name) >= TRI_PLAN_FILE_NAME || threads < 0 || threads > UINT32_MAX || memory < 0)
       return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator's status: worker %zu lacks its name, state, threads or memory", i + 1);
     if (strcmp(state, "lost") == 0) continue;
-    tri_plan_node node = {.threads = (uint32_t)threads, .worker = {.layer_ns = ns_of(w, "layer_ms"), .head_ns = ns_of(w, "head_ms"),
-        .layer_rows_ns = ns_of(w, "layer_rows_ms"), .head_rows_ns = ns_of(w, "head_rows_ms"), .memory_bytes = (uint64_t)memory}};
+    tri_plan_node node = {.threads = (uint32_t)threads, .worker = {.layer_ns = figure(w, "layer_ms", 1e6), .head_ns = figure(w, "head_ms", 1e6),
+        .layer_rows_ns = figure(w, "layer_rows_ms", 1e6), .head_rows_ns = figure(w, "head_rows_ms", 1e6),
+        .rtt_ns = figure(w, "rtt_us", 1e3), .up_bytes_s = figure(w, "up_mbit", 125000), .down_bytes_s = figure(w, "down_mbit", 125000),
+        .memory_bytes = (uint64_t)memory}};
     strcpy(node.name, name);
     tri_status added = add(f, &node, err);
     if (added != TRI_OK) return added;

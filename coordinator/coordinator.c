@@ -113,6 +113,7 @@ typedef enum sender { SENDER_WORKER, SENDER_CLIENT, SENDER_ADMIN, SENDER_NOBODY 
 static sender sender_of(tri_msg_kind kind) {
   switch (kind) {
   case TRI_MSG_KNOCK:
+  case TRI_MSG_PING:
   case TRI_MSG_NEED:
   case TRI_MSG_WANT:
   case TRI_MSG_HOLDS:
@@ -140,6 +141,16 @@ static void refuse_role(coordinator *c, const tri_incoming *in, const tri_msg *m
   coordinator_refuse(c, in, TRI_E_DENIED, text);
 }
 
+/* A worker measures the link. While jobs run it gets no more than the time of a short message. */
+static void on_ping(coordinator *c, const tri_incoming *in, const tri_msg_ping *m) {
+  tri_error err;
+  bool busy = c->jobs.running > 0 || tri_net_unsent_bytes(c->net) > COORDINATOR_UNSENT_PONGS;
+  void *payload = m->bytes && !busy ? calloc(1, m->bytes) : NULL;
+  c->outgoing = (tri_msg){.kind = TRI_MSG_PONG, .pong = {.id = m->id, .busy = busy}};
+  tri_status status = tri_link_send(c->link, &in->from, &c->outgoing, payload, payload ? m->bytes : 0, payload != NULL, &err);
+  if (status != TRI_OK) TRI_DEBUG("a ping of %s was not answered: %s", in->address, err.text);
+}
+
 static void on_message(coordinator *c, const tri_incoming *in, const tri_msg *m) {
   /* a connection outlives the removal of its key, so every message is checked */
   const tri_allowed *who = tri_keys_find(&c->allowed, in->key);
@@ -152,7 +163,8 @@ static void on_message(coordinator *c, const tri_incoming *in, const tri_msg *m)
   }
   sender role = sender_of(m->kind);
   if (role == SENDER_WORKER && who->role == TRI_ROLE_WORKER && coordinator_parts_message(c, in, m, who)) return;
-  if (role == SENDER_WORKER && who->role == TRI_ROLE_WORKER) coordinator_worker_message(c, in, m, who, tri_clock_ms());
+  if (m->kind == TRI_MSG_PING && who->role == TRI_ROLE_WORKER) on_ping(c, in, &m->ping);
+  else if (role == SENDER_WORKER && who->role == TRI_ROLE_WORKER) coordinator_worker_message(c, in, m, who, tri_clock_ms());
   else if (role == SENDER_CLIENT && (who->role == TRI_ROLE_CLIENT || who->role == TRI_ROLE_ADMIN))
     coordinator_client_message(c, in, m, who);
   else if (role == SENDER_ADMIN && who->role == TRI_ROLE_ADMIN) coordinator_on_drain(c, in, m, who);

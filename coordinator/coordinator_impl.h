@@ -25,7 +25,7 @@ enum {
   COORDINATOR_RETRY_MS = 1000, /* after a plan that failed; doubles up to */
   COORDINATOR_RETRY_MAX_MS = 30000,
   COORDINATOR_FAIR = 256,
-  COORDINATOR_HOP_US = 300,    /* from one process to the next, beside computing */
+  COORDINATOR_UNSENT_PONGS = 4 << 20, /* bytes on their way to whoever measures its link */
   COORDINATOR_WARNINGS = 20,   /* lines a second about strangers */
   COORDINATOR_PATIENCE_MS = 60000, /* with a client that does not take in its job's end */
 };

@@ -41,6 +41,18 @@ uint64_t plan_receive_ns(const plan_problem *p, uint32_t to) {
   return transfer_ns(p->m->row_bytes, p->rows, p->workers[to].down_bytes_s);
 }
 
+uint64_t plan_way_ns(const plan_problem *p, uint32_t worker) {
+  uint64_t rtt = p->workers[worker].rtt_ns;
+  return (rtt > p->m->hub_ns ? rtt - p->m->hub_ns : 0) + p->m->hand_ns;
+}
+
+uint64_t tri_plan_hub_ns(const tri_plan_worker *workers, uint32_t n) {
+  uint64_t least = 0;
+  for (uint32_t i = 0; i < n; i++)
+    if (workers[i].rtt_ns && (!least || workers[i].rtt_ns < least)) least = workers[i].rtt_ns;
+  return least / 2;
+}
+
 static uint64_t sum(uint64_t a, uint64_t b) {
   uint64_t out;
   return __builtin_add_overflow(a, b, &out) ? UINT64_MAX : out;
@@ -155,14 +167,14 @@ static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 /* For steps of `rows` rows: the slowest stage or link, and the sum of all. */
 static void measure(plan_problem p, uint32_t rows, const tri_plan *plan, uint64_t *slowest, uint64_t *whole) {
   p.rows = rows;
-  *slowest = *whole = 0;
+  *slowest = 0, *whole = p.m->hub_ns + p.m->hand_ns;
   for (uint32_t i = 0; i < plan->stages; i++) {
     const tri_plan_stage *s = &plan->stage[i];
     const tri_plan_worker *w = &p.workers[s->worker];
     uint64_t ns = tri_plan_stage_ns(w, s->last - s->first, s->last == p.m->layers, rows);
     uint64_t send = i + 1 < plan->stages ? larger(plan_send_ns(&p, s->worker), plan_receive_ns(&p, s[1].worker)) : 0;
     *slowest = larger(*slowest, larger(ns, send));
-    *whole += ns + send + w->rtt_ns;
+    *whole += ns + send + plan_way_ns(&p, s->worker);
   }
 }
 

@@ -10,13 +10,13 @@
  *   computing  k layers of a step of b rows take k * layer(b), and the last stage's head head(b). Between 1 row and TRI_PLAN_MANY
  *              a step's time is taken as linear in its rows, beyond as proportional to them. Looking up an embedding's row costs
  *              next to nothing.
- *   links      a star: each worker has one link, to a switch or the coordinator. From a to b bytes go at min(up of a, down of b),
- *              with half of both round trips as latency; so a token's way around, coordinator included, has each one's round
- *              trip once. Beside the rows of the residual stream all messages are small.
+ *   links      a star: the coordinator and each worker have one link, to a switch. From a to b bytes go at min(up of a, down of b). A
+ *              worker's round trip is four times through a link: twice its own, twice the coordinator's. A token's way around has
+ *              each one's own link twice, and the coordinator's, and is handed on in each process. Beside the rows of the residual stream all messages are small.
  *   a stage    computes and sends at the same time: the slowest of all stages and links gives the rate of many streams, the sum
  *              of all of them and the round trips that of one. */
 
-enum { TRI_PLAN_MAX_WORKERS = 256, TRI_PLAN_MAX_LAYERS = 1024, TRI_PLAN_MANY = 24, TRI_PLAN_REASON = 240 };
+enum { TRI_PLAN_MAX_WORKERS = 256, TRI_PLAN_MAX_LAYERS = 1024, TRI_PLAN_MANY = 24, TRI_PLAN_REASON = 240, TRI_PLAN_HAND_US = 300 };
 
 typedef struct tri_plan_model {
   uint32_t layers;
@@ -25,6 +25,9 @@ typedef struct tri_plan_model {
   uint64_t embedding_bytes; /* on the stage with layer 0 */
   uint64_t head_bytes;      /* on the stage with the last layer: the matrix, and what sampling takes */
   uint64_t row_bytes;       /* a row between two stages (tri_wire_row_bytes); at most 2^24 */
+  uint64_t hand_ns;         /* what a message costs a process beside computing and its link: TRI_PLAN_HAND_US. Threads are woken, and
+                               find nothing of theirs in the caches any more */
+  uint64_t hub_ns;          /* the part of each worker's round trip that is the coordinator's link, twice (tri_plan_hub_ns) */
 } tri_plan_model;
 
 typedef struct tri_plan_worker {
@@ -83,6 +86,9 @@ bool tri_plan_explain(const tri_plan *plan, const tri_plan_model *m, const tri_p
 
 /* Rows of a step when all slots generate and share as many steps as there are workers. */
 uint32_t tri_plan_rows(uint32_t slots, uint32_t workers);
+/* tri_plan_model.hub_ns is not measured alone: the coordinator's link is taken to be as good as the best worker's, so it is half of the
+ * least round trip that is known. */
+uint64_t tri_plan_hub_ns(const tri_plan_worker *workers, uint32_t n);
 /* What a stage of `layers` layers needs on this worker; UINT64_MAX: more than can be. */
 uint64_t tri_plan_bytes(const tri_plan_model *m, const tri_plan_worker *w, uint32_t layers, bool embed, bool head);
 /* What it computes for a step of `rows` rows. */

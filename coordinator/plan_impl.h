@@ -36,6 +36,7 @@ uint64_t plan_send_ns(const plan_problem *p, uint32_t from);    /* a step's rows
 uint64_t plan_receive_ns(const plan_problem *p, uint32_t to);   /* and down */
 uint64_t plan_layer_ns(const plan_problem *p, uint32_t worker); /* a step through one layer */
 uint64_t plan_head_ns(const plan_problem *p, uint32_t worker);
+uint64_t plan_way_ns(const plan_problem *p, uint32_t worker);   /* its own link there and back, and handing on */
 /* Layers that fit on a worker beside what its role needs. */
 uint32_t plan_room(const plan_problem *p, uint32_t worker, bool embed, bool head);
 /* What a plan that has its stages says beside them. */

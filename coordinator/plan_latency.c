@@ -22,7 +22,7 @@ static uint64_t link_ns(const plan_problem *p, uint32_t from, uint32_t to) {
 }
 
 static uint64_t alone_ns(const plan_problem *p, uint32_t i) {
-  return p->m->layers * plan_layer_ns(p, i) + plan_head_ns(p, i) + p->workers[i].rtt_ns;
+  return p->m->layers * plan_layer_ns(p, i) + plan_head_ns(p, i) + plan_way_ns(p, i);
 }
 
 /* The fastest that can take everything. */
@@ -73,7 +73,7 @@ static uint64_t share_out(const exact *e, uint32_t set, uint32_t start, uint32_t
     if (room == 0) return UINT64_MAX;
     uint32_t more = room - 1 < left ? room - 1 : left;
     left -= more;
-    ns += (1 + more) * plan_layer_ns(e->p, e->id[i]) + e->p->workers[e->id[i]].rtt_ns;
+    ns += (1 + more) * plan_layer_ns(e->p, e->id[i]) + plan_way_ns(e->p, e->id[i]);
     e->p->work++;
   }
   return left ? UINT64_MAX : ns;
@@ -147,7 +147,7 @@ static void consider(table *t, uint32_t k, uint32_t state, uint32_t role) {
   if (role & state) return;
   const way *from = way_at(t, k, state);
   way *to = way_at(t, k + 1, state | role);
-  uint64_t once = 2 * p->workers[i].rtt_ns + (role == LAST ? 2 * plan_head_ns(p, i) : plan_send_ns(p, i)) +
+  uint64_t once = 2 * plan_way_ns(p, i) + (role == LAST ? 2 * plan_head_ns(p, i) : plan_send_ns(p, i)) +
                   (role == FIRST ? 0 : plan_receive_ns(p, i)), each = 2 * plan_layer_ns(p, i);
   for (uint32_t l = 0; l < layers; l++) {
     if (from[l].twice_ns == UINT64_MAX) continue;

@@ -30,5 +30,5 @@ tri_plan_model tri_plan_model_of(const tri_model *m, const tri_plan_load *load) 
   size_t kv = tri_stage_kv_bytes(shape, load->kv_blocks, load->kv_type);
   return (tri_plan_model){.layers = (uint32_t)shape->n_layers, .layer_bytes = need_of(m, load, 1, false, 1) - buffers - kv,
                           .kv_bytes = kv, .head_bytes = need_of(m, load, 0, true, 1) - buffers,
-                          .row_bytes = tri_wire_row_bytes(load->wire, (size_t)shape->d)};
+                          .row_bytes = tri_wire_row_bytes(load->wire, (size_t)shape->d), .hand_ns = TRI_PLAN_HAND_US * 1000};
 }

@@ -95,7 +95,7 @@ static void extend(search *s, uint32_t place, uint32_t first) {
     way.cost.stages++;
     way.taken = (uint16_t)(last - first);
     add(s, &way.cost, ns);
-    if (!s->widest && s->p->objective == TRI_PLAN_LATENCY) add(s, &way.cost, w->rtt_ns);
+    if (!s->widest && s->p->objective == TRI_PLAN_LATENCY) add(s, &way.cost, plan_way_ns(s->p, worker));
     offer(at(s, place, last), &way);
   }
 }

@@ -103,6 +103,9 @@ void tri_registry_heartbeat(tri_registry *r, int index, const tri_msg_heartbeat 
   }
   if (wall_us > 0 && beat->fetch_bytes && beat->fetch_bytes == w->beat.fetch_bytes && beat->fetched_bytes >= w->beat.fetched_bytes)
     w->fetch_bytes_per_s = (double)(beat->fetched_bytes - w->beat.fetched_bytes) * 1e6 / (double)wall_us;
+  if (beat->rtt_us) w->hello.rtt_us = beat->rtt_us;
+  if (beat->down_kbps) w->hello.down_kbps = beat->down_kbps;
+  if (beat->up_kbps) w->hello.up_kbps = beat->up_kbps;
   w->beat = *beat;
   w->seen_ms = w->beat_ms = now_ms;
 }

@@ -24,7 +24,7 @@ typedef struct tri_worker {
   uint8_t key[TRI_KEY_BYTES];
   tri_peer peer;              /* its present connection */
   char address[64];           /* as seen on the control link */
-  tri_msg_hello hello;
+  tri_msg_hello hello;        /* with what heartbeats have said of its link since */
   int stage;                  /* in the present plan; -1: spare */
   uint32_t port;              /* of its data link; 0: none */
   uint64_t stage_bytes;       /* that the stage holds, from Bound */

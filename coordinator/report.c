@@ -64,6 +64,9 @@ static json_t *report_worker(const coordinator *c, const tri_worker *w, int64_t 
     json_object_set_new(out, "step_p95_ms", number(b->step_p95_us / 1e3, 1e-3));
   }
   json_object_set_new(out, "slow", number(health ? health->slow : 1, 1e-2));
+  if (w->hello.rtt_us) json_object_set_new(out, "rtt_us", json_integer(w->hello.rtt_us));
+  if (w->hello.down_kbps) json_object_set_new(out, "down_mbit", number(w->hello.down_kbps / 1e3, 1e-3));
+  if (w->hello.up_kbps) json_object_set_new(out, "up_mbit", number(w->hello.up_kbps / 1e3, 1e-3));
   json_object_set_new(out, "busy", number(w->busy_share, 1e-3));
   json_object_set_new(out, "ms_per_token", number((double)b->busy_us / 1e3 / rows, 1e-3));
   json_object_set_new(out, "bytes_per_token", number((double)b->sent_bytes / rows, 1e-1));

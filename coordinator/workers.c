@@ -110,11 +110,12 @@ static bool enough_workers(const coordinator *c) {
 
 tri_plan_worker coordinator_speed_of(const tri_msg_hello *h) {
   return (tri_plan_worker){.name = h->name, .layer_ns = 1000ull * h->layer_us, .head_ns = 1000ull * h->head_us,
-                           .layer_rows_ns = 1000ull * h->layer_rows_us, .head_rows_ns = 1000ull * h->head_rows_us};
+                           .layer_rows_ns = 1000ull * h->layer_rows_us, .head_rows_ns = 1000ull * h->head_rows_us,
+                           .rtt_ns = 1000ull * h->rtt_us, .up_bytes_s = 125ull * h->up_kbps, .down_bytes_s = 125ull * h->down_kbps};
 }
 
 static void set_pace(const coordinator *c, tri_pace *out) {
-  *out = (tri_pace){.stages = c->pipeline.stages, .max_rows = c->config->max_rows, .hop_us = COORDINATOR_HOP_US,
+  *out = (tri_pace){.stages = c->pipeline.stages, .max_rows = c->config->max_rows, .hop_us = TRI_PLAN_HAND_US,
                     .target_us = (double)c->config->itl_target_ms * 1e3};
   for (uint32_t i = 0; i < out->stages; i++) {
     const tri_worker *w = &c->registry.workers[c->pipeline.worker[i]];
@@ -164,6 +165,7 @@ static tri_status plan_over(coordinator *c, among whom, bool tell, int order[TRI
     if (whom != AS_IT_IS) continue;
     workers[i].first = c->pipeline.part[i].first, workers[i].last = c->pipeline.part[i].last, workers[i].position = 0;
   }
+  m.hub_ns = tri_plan_hub_ns(workers, (uint32_t)n);
   /* a person who names workers, or counts them, has an order in mind */
   bool ordered = whom == AS_IT_IS || c->config->all_workers || c->config->n_expect > 0;
   tri_plan_options options = {.objective = c->config->objective, .fixed_order = ordered,

@@ -14,8 +14,8 @@
   X(DONE, done, Done) X(CANCEL, cancel, Cancel) X(STATUS_REQUEST, status_request, StatusRequest)             \
   X(STATUS, status, Status) X(KNOCK, knock, Knock) X(MODEL, model, Model) X(NEED, need, Need)                \
   X(SOURCE, source, Source) X(ADMIT, admit, Admit) X(WANT, want, Want) X(CHUNK, chunk, Chunk)                \
-  X(HOLDS, holds, Holds) X(ENROL, enrol, Enrol) X(ENROLLED, enrolled, Enrolled)                             \
-  X(DRAIN, drain, Drain) X(DRAINING, draining, Draining) X(LEAVE, leave, Leave)                              \
+  X(HOLDS, holds, Holds) X(PING, ping, Ping) X(PONG, pong, Pong) X(ENROL, enrol, Enrol)                     \
+  X(ENROLLED, enrolled, Enrolled) X(DRAIN, drain, Drain) X(DRAINING, draining, Draining) X(LEAVE, leave, Leave) \
   X(PREFETCH, prefetch, Prefetch) X(PREFETCHED, prefetched, Prefetched)
 
 const char *tri_done_reason_name(tri_done_reason reason) {
@@ -140,6 +140,7 @@ static void check(verdict *v, const tri_msg *m) {
   case TRI_MSG_NEED: require(v, m->need.n_parts >= 1 && m->need.n_parts <= TRI_MAX_PARTS, "parts", "none or too many"); break;
   case TRI_MSG_SOURCE: require(v, m->source.n_parts >= 1 && m->source.n_parts <= TRI_MAX_PARTS, "parts", "none or too many"); break;
   case TRI_MSG_WANT: require(v, m->want.bytes <= TRI_CHUNK_BYTES, "bytes", "too many"); break;
+  case TRI_MSG_PING: require(v, m->ping.bytes <= TRI_PING_BYTES, "bytes", "too many"); break;
   case TRI_MSG_DONE: require(v, (unsigned)m->done.reason < TRI_DONE_COUNT, "reason", "unknown"); break;
   case TRI_MSG_ENROLLED: require(v, m->enrolled.port <= UINT16_MAX, "port", "out of range"); break;
   default: break; /* any value will do */
@@ -151,7 +152,7 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_hello(NUM, TEXT, NOTE, BYTES)                                                                 \
   NUM(protocol) TEXT(version) TEXT(name) NUM(threads) NUM(memory_bytes) TEXT(isa) BYTES(model_id)            \
   NUM(layer_us) NUM(head_us) TEXT(advertise) NUM(layer_rows_us) NUM(head_rows_us) NUM(parts_port) NUM(rtt_us) \
-  NUM(link_kbps)
+  NUM(down_kbps) NUM(up_kbps)
 #define FIELDS_welcome(NUM, TEXT, NOTE, BYTES) NUM(heartbeat_ms)
 #define FIELDS_refuse(NUM, TEXT, NOTE, BYTES) NUM(status) NOTE(text)
 #define FIELDS_assign(NUM, TEXT, NOTE, BYTES)                                                                \
@@ -168,7 +169,8 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_result(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
 #define FIELDS_heartbeat(NUM, TEXT, NOTE, BYTES)                                                             \
   NUM(epoch) NUM(steps) NUM(rows) NUM(busy_us) NUM(rss_bytes) NUM(sent_bytes) NUM(dropped)         \
-  NUM(fetched_bytes) NUM(fetch_bytes) NUM(step_rows) NUM(step_us) NUM(step_p95_us)
+  NUM(fetched_bytes) NUM(fetch_bytes) NUM(step_rows) NUM(step_us) NUM(step_p95_us)    \
+  NUM(rtt_us) NUM(down_kbps) NUM(up_kbps)
 #define FIELDS_fault(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(status) NOTE(text)
 #define FIELDS_stop(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(leave)
 #define FIELDS_submit(NUM, TEXT, NOTE, BYTES)                                                                \
@@ -189,6 +191,8 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_want(NUM, TEXT, NOTE, BYTES) BYTES(hash) NUM(at) NUM(bytes)
 #define FIELDS_chunk(NUM, TEXT, NOTE, BYTES) BYTES(hash) NUM(at) NOTE(error)
 #define FIELDS_holds(NUM, TEXT, NOTE, BYTES)
+#define FIELDS_ping(NUM, TEXT, NOTE, BYTES) NUM(id) NUM(bytes)
+#define FIELDS_pong(NUM, TEXT, NOTE, BYTES) NUM(id) NUM(busy)
 #define FIELDS_enrol(NUM, TEXT, NOTE, BYTES) NUM(protocol) BYTES(token) BYTES(sealed) BYTES(mac)
 #define FIELDS_enrolled(NUM, TEXT, NOTE, BYTES) NUM(role) TEXT(name) NUM(port) BYTES(mac)
 #define FIELDS_drain(NUM, TEXT, NOTE, BYTES) TEXT(name) NUM(undo)

@@ -41,6 +41,7 @@ enum {
   TRI_CHUNK_BYTES = 256 << 10,     /* payload of Chunk */
   TRI_MANIFEST_BYTES = 256 << 10,  /* of Model */
   TRI_HOLDS_BYTES = 1024,          /* of Holds */
+  TRI_PING_BYTES = 256 << 10,      /* of Ping and Pong */
 };
 
 typedef enum tri_want { TRI_WANT_NONE, TRI_WANT_SAMPLE, TRI_WANT_LOGITS, TRI_WANT_SCORE, TRI_WANT_COUNT } tri_want;
@@ -49,7 +50,7 @@ typedef enum tri_done_reason {
 } tri_done_reason;
 
 typedef struct tri_msg_hello {
-  uint32_t protocol, threads, layer_us, head_us, layer_rows_us, head_rows_us, parts_port, rtt_us, link_kbps;
+  uint32_t protocol, threads, layer_us, head_us, layer_rows_us, head_rows_us, parts_port, rtt_us, down_kbps, up_kbps;
   uint64_t memory_bytes;
   char version[TRI_MAX_NAME], name[TRI_MAX_NAME], isa[TRI_MAX_NAME], advertise[TRI_MAX_ENDPOINT];
   uint8_t model_id[TRI_ID_BYTES];
@@ -67,6 +68,8 @@ typedef struct tri_msg_source {
   uint8_t server_key[TRI_KEY_BYTES];
 } tri_msg_source;
 typedef struct tri_msg_admit { uint8_t key[TRI_KEY_BYTES]; bool revoke; } tri_msg_admit;
+typedef struct tri_msg_ping { uint32_t id, bytes; } tri_msg_ping;
+typedef struct tri_msg_pong { uint32_t id; bool busy; } tri_msg_pong;
 typedef struct tri_msg_want { uint8_t hash[TRI_ID_BYTES]; uint64_t at; uint32_t bytes; } tri_msg_want;
 typedef struct tri_msg_chunk { uint8_t hash[TRI_ID_BYTES]; uint64_t at; char error[TRI_MAX_TEXT]; } tri_msg_chunk;
 typedef struct tri_msg_refuse { int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_refuse;
@@ -106,7 +109,7 @@ typedef struct tri_msg_result {
   tri_failure failures[TRI_MAX_RUNS]; /* in the order of the runs */
 } tri_msg_result;
 typedef struct tri_msg_heartbeat {
-  uint32_t epoch, step_rows, step_us, step_p95_us;
+  uint32_t epoch, step_rows, step_us, step_p95_us, rtt_us, down_kbps, up_kbps;
   uint64_t steps, rows, busy_us, rss_bytes, sent_bytes, dropped, fetched_bytes, fetch_bytes;
 } tri_msg_heartbeat;
 typedef struct tri_msg_fault { uint32_t epoch; int32_t status; char text[TRI_MAX_TEXT]; } tri_msg_fault;
@@ -152,8 +155,8 @@ typedef enum tri_msg_kind {
   TRI_MSG_HELLO, TRI_MSG_WELCOME, TRI_MSG_REFUSE, TRI_MSG_ASSIGN, TRI_MSG_BOUND, TRI_MSG_CONNECT, TRI_MSG_READY, TRI_MSG_OPEN,
   TRI_MSG_STEP, TRI_MSG_RESULT, TRI_MSG_HEARTBEAT, TRI_MSG_FAULT, TRI_MSG_STOP, TRI_MSG_SUBMIT, TRI_MSG_ACCEPTED, TRI_MSG_TOKENS,
   TRI_MSG_DONE, TRI_MSG_CANCEL, TRI_MSG_STATUS_REQUEST, TRI_MSG_STATUS, TRI_MSG_KNOCK, TRI_MSG_MODEL, TRI_MSG_NEED, TRI_MSG_SOURCE,
-  TRI_MSG_ADMIT, TRI_MSG_WANT, TRI_MSG_CHUNK, TRI_MSG_HOLDS, TRI_MSG_ENROL, TRI_MSG_ENROLLED, TRI_MSG_DRAIN, TRI_MSG_DRAINING,
-  TRI_MSG_LEAVE, TRI_MSG_PREFETCH, TRI_MSG_PREFETCHED, TRI_MSG_KINDS
+  TRI_MSG_ADMIT, TRI_MSG_WANT, TRI_MSG_CHUNK, TRI_MSG_HOLDS, TRI_MSG_PING, TRI_MSG_PONG, TRI_MSG_ENROL, TRI_MSG_ENROLLED,
+  TRI_MSG_DRAIN, TRI_MSG_DRAINING, TRI_MSG_LEAVE, TRI_MSG_PREFETCH, TRI_MSG_PREFETCHED, TRI_MSG_KINDS
 } tri_msg_kind;
 
 typedef struct tri_msg {
@@ -185,6 +188,8 @@ typedef struct tri_msg {
     tri_msg_source source;
     tri_msg_admit admit;
     tri_msg_want want;
+    tri_msg_ping ping;
+    tri_msg_pong pong;
     tri_msg_chunk chunk;
     tri_msg_enrol enrol;
     tri_msg_enrolled enrolled;

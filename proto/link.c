@@ -286,6 +286,8 @@ static size_t payload_limit(const tri_link *link, tri_msg_kind kind) {
   case TRI_MSG_PREFETCH:
   case TRI_MSG_HOLDS: return TRI_HOLDS_BYTES;
   case TRI_MSG_CHUNK: return TRI_CHUNK_BYTES;
+  case TRI_MSG_PING:
+  case TRI_MSG_PONG: return TRI_PING_BYTES;
   default: return 0;
   }
 }

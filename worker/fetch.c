@@ -6,8 +6,12 @@
 #include <string.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "worker/gauge.h"
 
-enum { FAIR = 64 };
+enum {
+  FAIR = 64,
+  RATE_US = 500000, /* what waits in queues while this thread is held up, 2 MB a source, must not make the link look faster */
+};
 
 typedef enum part_state { UNWANTED, ASKED /* the coordinator */, COMING, HERE } part_state;
 
@@ -34,6 +38,9 @@ struct tri_fetch {
   part *parts; /* [manifest.n] */
   size_t wanted, here;
   uint64_t wanted_bytes;
+  uint64_t rate_bytes;       /* come since rate_us, which is 0 before the first */
+  int64_t rate_us;
+  uint32_t kbps;
   source sources[TRI_FETCH_SOURCES];
   tri_msg in, out; /* scratch */
   tri_msg_need need;
@@ -131,6 +138,18 @@ static void ask_source(tri_fetch *f, source *s) {
   }
 }
 
+/* Bytes of all sources together: they come over the one link that this worker has. */
+static void take_rate(tri_fetch *f, size_t len) {
+  int64_t now_us = tri_clock_us(), took_us = now_us - f->rate_us;
+  f->rate_bytes += len;
+  if (f->rate_us && took_us < RATE_US) return;
+  uint32_t kbps = f->rate_us ? tri_gauge_kbps(f->rate_bytes, took_us) : 0;
+  if (kbps > f->kbps) f->kbps = kbps;
+  f->rate_us = now_us, f->rate_bytes = 0;
+}
+
+uint32_t tri_fetch_kbps(const tri_fetch *f) { return f->kbps; }
+
 static void end_all(tri_fetch *f, tri_status status, const tri_error *err) {
   tri_fetch_stop(f);
   f->config.done(f->config.arg, status, err);
@@ -153,6 +172,7 @@ static bool take_chunk(tri_fetch *f, source *s, const tri_msg_chunk *m, const ui
     return fail_source(f, s, "it sent bytes that were not asked for"), false;
   tri_status status = tri_store_append(f->config.store, item_of(f, (size_t)i), p->got, bytes, len, &err);
   if (status != TRI_OK) return end_all(f, status, &err), false;
+  take_rate(f, len);
   p->got += len;
   if (p->got < item_of(f, (size_t)i)->bytes) return true;
   p->state = HERE;

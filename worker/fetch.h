@@ -42,5 +42,7 @@ void tri_fetch_source(tri_fetch *f, const tri_msg_source *m);
 void tri_fetch_tick(tri_fetch *f, int64_t now_ms);
 /* Of what is wanted: bytes here, and in all (0: nothing is wanted). */
 void tri_fetch_progress(const tri_fetch *f, uint64_t *here, uint64_t *total);
+/* The best rate over half a second since it was created, kbit/s (gauge.h); 0: not known. */
+uint32_t tri_fetch_kbps(const tri_fetch *f);
 
 #endif

@@ -125,10 +125,12 @@ static void say_hello(worker *w) {
   worker_send(w, NULL, 0, false);
 }
 
-/* Hello says how fast the model is here, for which its metadata must be here. */
+/* Hello says how fast the model is here, for which its metadata must be here, and how far away the coordinator is: one after the other,
+ * as computing would disturb the second. */
 static void prepare(worker *w) {
   w->state = PREPARING;
-  if (w->measured) say_hello(w);
+  if (w->measured && w->gauged) say_hello(w);
+  else if (w->measured) worker_reach_begin(w);
   else if (!w->measuring) w->measuring = give_runner(w, tri_task_new(TRI_TASK_MEASURE, 0));
 }
 
@@ -158,13 +160,18 @@ static void on_measured(worker *w, tri_task *t) {
     w->measured = true;
     TRI_INFO("%s kernels, %u thread%s: %u us a layer, %u us for the head", h->isa, h->threads, h->threads == 1 ? "" : "s", h->layer_us,
              h->head_us);
-    if (w->state == PREPARING) say_hello(w);
+    if (w->state == PREPARING) prepare(w);
   } else if (w->state == PREPARING && t->lack.n) {
     worker_parts_get(w, &t->lack);
   } else if (!t->lack.n) {
     finish(w, tri_status_fail(w->err, t->status, "cannot work with the coordinator's model: %s", t->err.text));
   }
   tri_task_free(&t);
+}
+
+void worker_gauged(worker *w) {
+  w->gauged = true;
+  if (w->state == PREPARING) say_hello(w);
 }
 
 void worker_fetched(void *arg, tri_status status, const tri_error *err) {
@@ -224,6 +231,7 @@ static void on_control(worker *w, const tri_incoming *in, const tri_msg *m) {
     if (w->fetch) tri_fetch_source(w->fetch, &m->source);
     break;
   case TRI_MSG_ADMIT: worker_parts_admit(w, &m->admit); break;
+  case TRI_MSG_PONG: worker_reach_pong(w, &m->pong, in->payload_len); break;
   case TRI_MSG_ASSIGN:
     if (w->state >= IDLE) on_assign(w, &m->assign);
     break;
@@ -305,7 +313,8 @@ static void send_heartbeat(worker *w) {
                                         .busy_us = tri_runner_busy_us(w->runner), .rss_bytes = resident_bytes(),
                                         .sent_bytes = w->sent_bytes, .dropped = w->dropped, .fetched_bytes = here,
                                         .fetch_bytes = total, .step_rows = look.rows, .step_us = look.median_us,
-                                        .step_p95_us = look.p95_us}};
+                                        .step_p95_us = look.p95_us, .rtt_us = w->hello.rtt_us,
+                                        .down_kbps = w->hello.down_kbps, .up_kbps = w->hello.up_kbps}};
   worker_send(w, NULL, 0, false);
 }
 
@@ -333,6 +342,7 @@ static void tick(void *arg) {
   if (w->state == BINDING) try_bind(w, w->stage_bytes, now);
   worker_flow_watch(w, now);
   if (w->fetch) tri_fetch_tick(w->fetch, now);
+  worker_reach_tick(w, now);
   tri_server_pump(w->server);
   on_tasks_done(w);
   /* one more as soon as the work has paused, so that whoever asks then sees all of it */

@@ -6,8 +6,9 @@
 #include "proto/loop.h"
 #include "proto/server.h"
 #include "worker/fetch.h"
-#include "worker/tempo.h"
+#include "worker/gauge.h"
 #include "worker/runner.h"
+#include "worker/tempo.h"
 #include "worker/worker.h"
 
 /* Inside worker/ only: the state that the control side (worker.c, seek.c) and the data side (flow.c) share. Everything here belongs to
@@ -36,6 +37,9 @@ typedef struct worker {
   tri_msg_hello hello;
   bool measuring, measured;  /* the model's speed here; then hello is complete, and d is known */
   int32_t d;                 /* values of a row */
+  tri_gauge gauge;           /* of the link to the coordinator */
+  bool gauged;               /* so far as it could be; hello has what came of it */
+  int64_t gauge_until_ms, next_gauge_ms;
   bool restart;              /* the coordinator serves another model now: begin anew */
   tri_net *net;
   tri_loop *loop;
@@ -104,6 +108,13 @@ void worker_parts_prefetch(worker *w, uint32_t id, const uint8_t *bits, size_t l
 void worker_parts_prefetched(worker *w, tri_status status, const tri_error *err);
 /* worker.c: all is here, or can't come. */
 void worker_fetched(void *worker, tri_status status, const tri_error *err);
+/* --- reach.c --- */
+/* Measure the link to the coordinator: worker_gauged is called in the end, perhaps from here. */
+void worker_reach_begin(worker *w);
+void worker_reach_pong(worker *w, const tri_msg_pong *m, size_t payload);
+void worker_reach_tick(worker *w, int64_t now_ms);
+/* worker.c: w->hello has what is known of it now. */
+void worker_gauged(worker *w);
 /* --- seek.c --- */
 /* Look for a coordinator that does not answer where it was; dial where it answers. */
 void worker_seek(worker *w, int64_t now_ms);

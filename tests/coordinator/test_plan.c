@@ -45,6 +45,8 @@ static uint64_t wire_ns(const walk *k, uint32_t from, uint32_t to) {
   return rate ? k->options.rows * k->m->row_bytes * 1000000000 / rate : 0;
 }
 
+static uint64_t own_way_ns(const walk *k, const tri_plan_worker *w) { return w->rtt_ns - (w->rtt_ns < k->m->hub_ns ? w->rtt_ns : k->m->hub_ns); }
+
 static bool may_follow(const walk *k, uint32_t used, uint32_t next, int last_used) {
   if (used & 1u << next || k->w[next].excluded) return false;
   if (k->options.fixed_order) return (int)next > last_used;
@@ -77,7 +79,7 @@ static void visit(walk *k, uint32_t used, int last_used, uint32_t first, best so
       best next = so_far;
       count(&next, ns, k->options.objective);
       if (last_used >= 0) count(&next, wire_ns(k, (uint32_t)last_used, i), k->options.objective);
-      if (k->options.objective == TRI_PLAN_LATENCY) next.main += w->rtt_ns;
+      if (k->options.objective == TRI_PLAN_LATENCY) next.main += own_way_ns(k, w);
       next.stages++;
       next.squares += (double)ns * (double)ns;
       visit(k, used | 1u << i, (int)i, last, next);
@@ -104,7 +106,7 @@ static best measure(const walk *k) {
       assert_int_equal(s->send_ns, wire_ns(k, s->worker, s[1].worker));
       count(&b, s->send_ns, k->options.objective);
     }
-    if (k->options.objective == TRI_PLAN_LATENCY) b.main += w->rtt_ns;
+    if (k->options.objective == TRI_PLAN_LATENCY) b.main += own_way_ns(k, w);
     b.squares += (double)ns * (double)ns;
     used |= 1u << s->worker;
     next = s->last;
@@ -154,7 +156,7 @@ static void equals_brute_force_in_any_order(void **state) {
   for (int round = 0; round < 4000; round++) {
     tri_plan_model m = random_model(&seed, 1 + (uint32_t)upto(&seed, 6));
     bool links = round % 3 > 0;
-    if (links) m.row_bytes = 1 + upto(&seed, 50);
+    if (links) m.row_bytes = 1 + upto(&seed, 50), m.hub_ns = 1000 * upto(&seed, 5);
     tri_plan_worker w[5];
     uint32_t n = 1 + (uint32_t)upto(&seed, 4);
     for (uint32_t i = 0; i < n; i++) {
@@ -289,6 +291,22 @@ static void workers_that_only_hurt_are_left_out(void **state) {
   assert_string_equal(why, "left out: with it the slowest stage takes 10 ms, not 0.9 ms");
 }
 
+/* Four messages, each with half a round trip where all links are alike; a far worker's way has no more than its own excess. */
+static void a_token_goes_around_once(void **state) {
+  (void)state;
+  tri_plan_worker w[3] = {even(1000), even(1000), even(1000)};
+  for (int i = 0; i < 3; i++) w[i].must = true, w[i].head_ns = 0, w[i].rtt_ns = 200000;
+  tri_plan_model m = {.layers = 3, .layer_bytes = 10, .hub_ns = tri_plan_hub_ns(w, 3)};
+  assert_ok(tri_plan_make(&plan, &m, w, 3, &in_order, &err), err);
+  assert_int_equal(plan.token_ns, 3 * w[0].layer_ns + 4 * 100000);
+  w[1].rtt_ns = 20200000;
+  assert_ok(tri_plan_make(&plan, &m, w, 3, &in_order, &err), err);
+  assert_int_equal(plan.token_ns, 3 * w[0].layer_ns + 4 * 100000 + 20000000);
+  w[0].rtt_ns = 0; /* not known */
+  assert_int_equal(tri_plan_hub_ns(w, 3), 100000);
+  assert_int_equal(tri_plan_hub_ns(w, 1), 0);
+}
+
 static void a_slow_worker_gets_fewer_layers(void **state) {
   (void)state;
   tri_plan_model m = {.layers = 30, .layer_bytes = 10};
@@ -419,7 +437,7 @@ int main(void) {
       cmocka_unit_test(equals_brute_force_with_wishes),
       cmocka_unit_test(twelve_layers_over_twelve_workers_are_cut_everywhere),
       cmocka_unit_test(workers_that_only_hurt_are_left_out),
-      cmocka_unit_test(a_slow_worker_gets_fewer_layers),
+      cmocka_unit_test(a_token_goes_around_once), cmocka_unit_test(a_slow_worker_gets_fewer_layers),
       cmocka_unit_test(rows_cost_less_together),
       cmocka_unit_test(sixty_four_workers_take_bounded_work),
       cmocka_unit_test(the_error_says_how_much_is_missing),

@@ -104,7 +104,7 @@ static void make(uint64_t *s, tri_msg *m) {
     m->hello.protocol = u32(s), m->hello.threads = u32(s), m->hello.layer_us = u32(s), m->hello.head_us = u32(s);
     m->hello.memory_bytes = u64(s);
     m->hello.layer_rows_us = u32(s), m->hello.head_rows_us = u32(s), m->hello.parts_port = between(s, 0, UINT16_MAX);
-    m->hello.rtt_us = u32(s), m->hello.link_kbps = u32(s);
+    m->hello.rtt_us = u32(s), m->hello.down_kbps = u32(s), m->hello.up_kbps = u32(s);
     TEXT(m->hello.version), TEXT(m->hello.name), TEXT(m->hello.isa), TEXT(m->hello.advertise);
     fill(s, m->hello.model_id, sizeof m->hello.model_id);
     break;
@@ -136,6 +136,7 @@ static void make(uint64_t *s, tri_msg *m) {
     m->heartbeat.rss_bytes = u64(s), m->heartbeat.sent_bytes = u64(s), m->heartbeat.dropped = u64(s);
     m->heartbeat.fetched_bytes = u64(s), m->heartbeat.fetch_bytes = u64(s);
     m->heartbeat.step_rows = u32(s), m->heartbeat.step_us = u32(s), m->heartbeat.step_p95_us = u32(s);
+    m->heartbeat.rtt_us = u32(s), m->heartbeat.down_kbps = u32(s), m->heartbeat.up_kbps = u32(s);
     break;
   case TRI_MSG_FAULT: m->fault.epoch = u32(s), m->fault.status = (int32_t)u32(s), TEXT(m->fault.text); break;
   case TRI_MSG_STOP: m->stop.epoch = u32(s), m->stop.leave = flag(s); break;
@@ -165,6 +166,8 @@ static void make(uint64_t *s, tri_msg *m) {
     text(s, m->source.endpoint, TRI_MAX_ENDPOINT, 0), fill(s, m->source.server_key, TRI_KEY_BYTES);
     break;
   case TRI_MSG_ADMIT: fill(s, m->admit.key, TRI_KEY_BYTES), m->admit.revoke = flag(s); break;
+  case TRI_MSG_PING: m->ping.id = u32(s), m->ping.bytes = between(s, 0, TRI_PING_BYTES); break;
+  case TRI_MSG_PONG: m->pong.id = u32(s), m->pong.busy = flag(s); break;
   case TRI_MSG_WANT: fill(s, m->want.hash, TRI_ID_BYTES), m->want.at = u64(s), m->want.bytes = between(s, 0, TRI_CHUNK_BYTES); break;
   case TRI_MSG_CHUNK: fill(s, m->chunk.hash, TRI_ID_BYTES), m->chunk.at = u64(s), TEXT(m->chunk.error); break;
   case TRI_MSG_ENROL:
