@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A model to time: the shape of a real one, and weights that mean nothing. Integer kernels take as long for any values. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/matrix.h"
 #include "engine/model_impl.h"
@@ -29,7 +30,16 @@ static void fill_codes(uint8_t *out, size_t n) {
   }
 }
 
-/* The largest of what the tensors need, which share their bytes: codes, ones, and zeros for a head. */
+/* Every row the same. Left as calloc gave it, a head that is read in place would be one page of zeros, all of it in the cache. `ones` [d]
+ * hold something else meanwhile. */
+static void fill_head(uint8_t *out, uint32_t type, size_t rows, size_t d, float *ones) {
+  for (size_t i = 0; i < d; i++) ones[i] = (float)((int)(i * 37 % 255) - 127) * 0.01f;
+  size_t bytes = tri_matrix_encode(tri_kernels_get(TRI_ISA_PORTABLE), type, ones, d, out);
+  for (size_t i = 1; i < rows; i++) memcpy(out + i * bytes, out, bytes);
+  for (size_t i = 0; i < d; i++) ones[i] = 1;
+}
+
+/* The largest of what the tensors need, which share their bytes: codes, ones, and a head. */
 static tri_status fill(tri_model *m, phantom *p, size_t head_rows, uint32_t head_type, tri_error *err) {
   const tri_shape *s = &m->shape;
   size_t d = (size_t)s->d, linear_bytes = 0, values = d, rows, cols;
@@ -38,6 +48,7 @@ static tri_status fill(tri_model *m, phantom *p, size_t head_rows, uint32_t head
     linear_bytes = most(linear_bytes, rows * cols / 4 + 32);
   }
   for (int i = 0; i < TRI_NORMS; i++) values = most(values, tri_shape_norm(s, (tri_norm)i));
+  if (!tri_matrix_writable(head_type)) head_type = TRI_TYPE_Q8_0; /* as which a stage packs it */
   p->head = tensor_of(head_type, head_rows, d, NULL);
   uint8_t *bytes = m->phantom_bytes = calloc(1, linear_bytes + values * sizeof(float) + p->head.bytes);
   if (!bytes) return tri_status_fail(err, TRI_E_NOMEM, "out of memory for a timing");
@@ -54,6 +65,7 @@ static tri_status fill(tri_model *m, phantom *p, size_t head_rows, uint32_t head
     if (s->sub_norms || (i != TRI_NORM_ATTN_SUB && i != TRI_NORM_FFN_SUB)) p->layer.norm[i] = &p->norm[i];
   }
   p->head.data = (const uint8_t *)(ones + values);
+  fill_head((uint8_t *)(ones + values), head_type, head_rows, d, ones);
   p->head_norm = tensor_of(TRI_TYPE_F32, 1, d, ones);
   m->layers = &p->layer;
   m->embedding = m->head = &p->head, m->head_norm = &p->head_norm;

@@ -12,9 +12,10 @@ typedef struct tri_measure {
   uint32_t layer_rows_us, head_rows_us; /* TRI_MEASURE_ROWS rows at once, all of them */
 } tri_measure;
 
-/* The least of as many runs as fit into a quarter of a second for each of the two numbers of rows, on a phantom of the model: its weights
- * need not be here. The head is timed on a part of its rows. */
+/* Over a quarter of a second for each of the two numbers of rows, on phantoms of the model, as its weights need not be here. As
+ * many layers, and rows of the head, are timed as caches can't hold, if the model has them and a quarter of `memory_bytes` is enough:
+ * a stage reads its weights from memory too. */
 TRI_MUST_CHECK tri_status tri_measure_model(tri_measure *out, const tri_model *m, const tri_kernels *k, tri_pool *pool,
-                                            const tri_tune *tune, tri_error *err);
+                                            const tri_tune *tune, uint64_t memory_bytes, tri_error *err);
 
 #endif

@@ -91,7 +91,7 @@ static tri_status measure(tri_runner *r, tri_task *t) {
   close_stage(r);
   tri_status status = open_shard(r, NULL, 0, false, t);
   if (status == TRI_OK) status = tune(r, &t->err);
-  if (status == TRI_OK) status = tri_measure_model(&t->measure, r->model, r->kernels, r->pool, &r->tune, &t->err);
+  if (status == TRI_OK) status = tri_measure_model(&t->measure, r->model, r->kernels, r->pool, &r->tune, r->memory_bytes, &t->err);
   if (status == TRI_OK) t->d = tri_model_shape(r->model)->d, tri_model_id(r->model, t->model_id);
   close_stage(r);
   return status;

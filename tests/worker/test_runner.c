@@ -343,7 +343,7 @@ static void tasks_are_bounded_and_die_with_the_runner(void **state) {
 static void it_measures_itself(void **state) {
   (void)state;
   tri_measure m;
-  assert_ok(tri_measure_model(&m, single.model, single.kernels, single.pool, &single.tune, &err), err);
+  assert_ok(tri_measure_model(&m, single.model, single.kernels, single.pool, &single.tune, 1 << 30, &err), err);
   assert_true(m.layer_us >= 1 && m.head_us >= 1 && m.layer_rows_us > m.layer_us && m.head_rows_us > m.head_us);
 }
 
