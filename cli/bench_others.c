@@ -49,7 +49,8 @@ static void run_attention(const op *o, int thread, int threads) {
   for (size_t head = first; head < last; head++) {
     const char *at = (const char *)o->weights.data + 2 * head * cache;
     for (size_t pos = 0; pos < o->d; pos += TRI_ATTENTION_BLOCK) {
-      for (size_t i = 0; i < TRI_KV_SPAN; i++, at += block) a.k[i] = at, a.v[i] = at + cache;
+      for (size_t i = 0; i <= TRI_KV_SPAN; i++) a.k[i] = at + i * block, a.v[i] = (const char *)a.k[i] + cache;
+      at += TRI_KV_SPAN * block;
       o->k->attend(&a, TRI_ATTENTION_BLOCK, scratch, scratch + queries * TRI_ATTENTION_BLOCK);
     }
   }

@@ -8,7 +8,7 @@
 #include "engine/mem.h"
 
 struct tri_kv {
-  tri_mem mem;          /* [layers][K, V][heads][blocks]: blocks that follow one another do so for each head, and prefetching goes on */
+  tri_mem mem;          /* [layers][K, V][heads][blocks]: what follows one another does so for each head */
   tri_kv_shape shape;
   size_t blocks, bytes;
   size_t block_bytes;   /* K or V of one layer, head and block */
@@ -117,8 +117,11 @@ static char *block_of(const tri_kv *kv, int layer, int32_t slot, size_t which, s
 void tri_kv_point(const tri_kv *kv, int layer, int32_t slot, size_t head, size_t first, size_t n, tri_attention *out) {
   const char *keys = head_of(kv, layer, KEYS, head), *values = head_of(kv, layer, VALUES, head);
   const uint32_t *entries = entry_at(kv, slot, first);
-  for (size_t i = 0; i * TRI_KV_BLOCK < n; i++)
-    out->k[i] = keys + entries[i] * kv->block_bytes, out->v[i] = values + entries[i] * kv->block_bytes;
+  size_t count = (n + TRI_KV_BLOCK - 1) / TRI_KV_BLOCK, left = (size_t)kv->lengths[slot] - first / TRI_KV_BLOCK;
+  for (size_t i = 0; i <= count; i++) {
+    size_t at = entries[i < left ? i : count - 1] * kv->block_bytes;
+    out->k[i] = keys + at, out->v[i] = values + at;
+  }
   out->type = kv->shape.type, out->hd = kv->shape.hd;
 }
 

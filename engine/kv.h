@@ -40,7 +40,7 @@ TRI_MUST_CHECK tri_status tri_kv_map(tri_kv *kv, int32_t slot, int32_t first, co
 /* Positions that the table has blocks for: [0, this). */
 int32_t tri_kv_mapped(const tri_kv *kv, int32_t slot);
 
-/* Point attention at the n <= TRI_ATTENTION_BLOCK positions of a head from `first` on, a multiple of TRI_KV_BLOCK: sets k, v, type, hd. */
+/* Point attention at the n >= 1 and <= TRI_ATTENTION_BLOCK positions of a head from `first` on, a multiple of TRI_KV_BLOCK: sets k, v, type, hd. */
 void tri_kv_point(const tri_kv *kv, int layer, int32_t slot, size_t head, size_t first, size_t n, tri_attention *out);
 /* Keep the key, after its rotation, or the value of a position: hd floats. */
 void tri_kv_put_key(const tri_kv *kv, const tri_kernels *k, int layer, int32_t slot, size_t head, int32_t pos, const float *x);

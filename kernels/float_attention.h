@@ -6,7 +6,6 @@
 enum {
   QUERIES = 4,
   TILE = TRI_KV_TILE,
-  AHEAD = 4096, /* bytes: a block's keys and values are too short for the hardware prefetcher */
   /* v16 at a time for four queries, and values' for one: their sums should be registers */
   WIDE = TRI_LANES == 16 ? 4 : 1,
   WIDE_ONE = TRI_LANES == 16 ? 8 : 4,
@@ -21,12 +20,18 @@ INLINE size_t seen(const tri_attention *a, size_t j, size_t n) {
   return least(n + j / a->heads, TRI_ATTENTION_BLOCK);
 }
 
+/* A head's keys and values in a block are too short for the hardware prefetcher, so the next block's are fetched meanwhile: what stands
+ * there this far from what is being read. */
+INLINE uintptr_t ahead(const void *const *blocks, size_t b) { return (uintptr_t)blocks[b + 1] - (uintptr_t)blocks[b]; }
+INLINE void fetch(const char *at, uintptr_t distance) { __builtin_prefetch((const void *)((uintptr_t)at + distance)); }
+
 INLINE const char *tile_elements(const char *tile, tri_ftype type) { return type == TRI_INT8 ? tile + 4 * TILE : tile; }
 
 /* --- scores --- */
 
 /* s[h * TRI_ATTENTION_BLOCK + i] for the queries j + h and 16 * tiles positions from the first of tile k on */
-INLINE void score_tiles(const tri_attention *a, tri_ftype type, const char *k, size_t j, size_t queries, size_t tiles, float *s) {
+INLINE void score_tiles(const tri_attention *a, tri_ftype type, const char *k, uintptr_t distance, size_t j, size_t queries, size_t tiles,
+                        float *s) {
   const size_t line = TILE * type_size(type), bytes = TILE * tri_ftype_bytes(type, a->hd);
   const float *q[QUERIES];
   const char *at[WIDE];
@@ -40,7 +45,7 @@ INLINE void score_tiles(const tri_attention *a, tri_ftype type, const char *k, s
     v16 keys[WIDE];
     UNROLL for (size_t t = 0; t < tiles; t++) {
       keys[t] = v_load_as(at[t] + i * line, type);
-      __builtin_prefetch(at[t] + i * line + AHEAD);
+      fetch(at[t] + i * line, distance);
     }
     UNROLL for (size_t h = 0; h < queries; h++) {
       v16 value = v_set(q[h][i]);
@@ -60,27 +65,28 @@ INLINE void score(const tri_attention *a, tri_ftype type, size_t n, float *s) {
   size_t bytes = TILE * tri_ftype_bytes(type, a->hd), total = a->rows * a->heads, tiles = (n + TILE - 1) / TILE;
   for (size_t t = 0; t < tiles; t += TILES, s += TILES * TILE) {
     const char *k = a->k[t / TILES];
+    uintptr_t distance = ahead(a->k, t / TILES);
     size_t here = tiles - t < TILES ? tiles - t : TILES, j = 0;
     for (; j + QUERIES <= total; j += QUERIES) {
       float *to = s + j * TRI_ATTENTION_BLOCK;
       size_t u = 0;
-      for (; u + WIDE <= here; u += WIDE) score_tiles(a, type, k + u * bytes, j, QUERIES, WIDE, to + u * TILE);
-      for (; u < here; u++) score_tiles(a, type, k + u * bytes, j, QUERIES, 1, to + u * TILE);
+      for (; u + WIDE <= here; u += WIDE) score_tiles(a, type, k + u * bytes, distance, j, QUERIES, WIDE, to + u * TILE);
+      for (; u < here; u++) score_tiles(a, type, k + u * bytes, distance, j, QUERIES, 1, to + u * TILE);
     }
     for (; j < total; j++) /* one by one: a lone query waits for memory, and a single stream comes fastest */
-      for (size_t u = 0; u < here; u++) score_tiles(a, type, k + u * bytes, j, 1, 1, s + j * TRI_ATTENTION_BLOCK + u * TILE);
+      for (size_t u = 0; u < here; u++) score_tiles(a, type, k + u * bytes, distance, j, 1, 1, s + j * TRI_ATTENTION_BLOCK + u * TILE);
   }
 }
 
 /* --- values --- */
 
 /* Add position t, whose values are at `at`, to the sums of the queries, or only of those that see it. */
-INLINE void add_values(const char *at, tri_ftype type, const float *p, size_t t, size_t queries, size_t wide, const size_t *only,
+INLINE void add_values(const char *at, uintptr_t distance, tri_ftype type, const float *p, size_t t, size_t queries, size_t wide, const size_t *only,
                        v16 sums[][WIDE_ONE]) {
   v16 values[WIDE_ONE];
   UNROLL for (size_t d = 0; d < wide; d++) {
     values[d] = v_load_as(at + d * 16 * type_size(type), type);
-    __builtin_prefetch(at + d * 16 * type_size(type) + AHEAD);
+    fetch(at + d * 16 * type_size(type), distance);
   }
   UNROLL for (size_t h = 0; h < queries; h++) {
     if (only && t >= only[h]) continue;
@@ -100,9 +106,10 @@ INLINE void weigh_part(const tri_attention *a, tri_ftype type, size_t n, const f
   }
   for (size_t t = 0, end = TRI_KV_BLOCK; t < ends[queries - 1]; end += TRI_KV_BLOCK) {
     const char *at = elements(a->v[t / TRI_KV_BLOCK], type) + i * type_size(type);
+    uintptr_t distance = ahead(a->v, t / TRI_KV_BLOCK);
     size_t all = least(ends[0], end), some = least(ends[queries - 1], end);
-    for (; t < all; t++, at += step) add_values(at, type, p, t, queries, wide, NULL, sums);
-    for (; t < some; t++, at += step) add_values(at, type, p, t, queries, wide, ends, sums);
+    for (; t < all; t++, at += step) add_values(at, distance, type, p, t, queries, wide, NULL, sums);
+    for (; t < some; t++, at += step) add_values(at, distance, type, p, t, queries, wide, ends, sums);
   }
   UNROLL for (size_t h = 0; h < queries; h++) {
     float *to = part + h * (a->hd + 2) + i;

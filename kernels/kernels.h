@@ -119,11 +119,13 @@ static inline size_t tri_q6_bytes(size_t m, size_t k) {
  * the `heads` query heads that share the KV head. Row r's head h is at q + r * q_ld + h * hd.
  *
  * k and v: where the keys and values are of TRI_KV_SPAN times TRI_KV_BLOCK positions that follow one another, as far as there are
- * positions. Keys stand in tiles of TRI_KV_TILE positions, so that a register holds one dimension of 16 keys: a tile is [hd, 16]
- * elements, for TRI_INT8 behind the 16 vectors' scales. Its bytes are those of 16 vectors. Values stand as vectors, one after another,
- * with TRI_KV_SLACK readable bytes behind the last. */
+ * positions; behind the last, what will be read next, which is fetched ahead (any address will do).
+ *
+ * Keys stand in tiles of TRI_KV_TILE positions, so that a register holds one dimension of 16 keys: a tile is [hd, 16] elements,
+ * for TRI_INT8 behind the 16 vectors' scales. Its bytes are those of 16 vectors. Values stand as vectors, one after another, with
+ * TRI_KV_SLACK readable bytes behind the last. */
 typedef struct tri_attention {
-  const void *k[TRI_KV_SPAN], *v[TRI_KV_SPAN];
+  const void *k[TRI_KV_SPAN + 1], *v[TRI_KV_SPAN + 1];
   tri_ftype type; /* TRI_F32, TRI_F16 or TRI_INT8 */
   size_t hd, heads, rows;
   const float *q;
