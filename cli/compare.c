@@ -14,7 +14,7 @@ static const tri_arg args[] = {
     {"a-kv", 0, TRI_ARG_STRING, &kv_names[0], "TYPE", "A's KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"b-kv", 0, TRI_ARG_STRING, &kv_names[1], "TYPE", "B's.", 0, 0},
     {"a-wire", 0, TRI_ARG_STRING, &wire_names[0], "TYPE",
-     "Cut A into stages, as a cluster would, with rows between them as int8, f16 or f32 (default: not cut).", 0, 0},
+     "Cut A into stages, as a cluster would, with rows between them as int8, int4, f16 or f32 (default: not cut).", 0, 0},
     {"b-wire", 0, TRI_ARG_STRING, &wire_names[1], "TYPE", "Cut B into stages.", 0, 0},
     {"stages", 0, TRI_ARG_INT, &stages, "K", "Stages where a wire type is given (default 3).", 2, TRI_CLUSTER_WORKERS},
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Tokens in a window (default 512).", 2, 1 << 20},

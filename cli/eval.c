@@ -31,7 +31,7 @@ static const tri_arg args[] = {
     {"windows", 0, TRI_ARG_INT, &most_windows, "N", "Stop after N windows, or questions (default: all).", 1, 1e12},
     {"workers", 'w', TRI_ARG_INT, &workers, "K", "Score a text over a cluster of K worker processes here (default: in this process).", 1,
      TRI_CLUSTER_WORKERS},
-    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "With --workers: rows between stages as int8, f16 or f32 (default int8).", 0, 0},
+    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "With --workers: rows between stages as int8, int4, f16 or f32 (default int8).", 0, 0},
     {"threads", 't', TRI_ARG_INT, &threads, "N", "Threads, of each worker if there are (default: the cores that may be used).", 1,
      TRI_POOL_MAX_THREADS},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},

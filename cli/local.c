@@ -16,7 +16,7 @@ static const tri_arg args[] = {
     {"threads", 't', TRI_ARG_INT, &threads, "N", "Threads of each worker (default: the cores shared out).", 1, TRI_POOL_MAX_THREADS},
     {"ctx", 'c', TRI_ARG_INT, &context, "N", "Context: prompt and answer together, in tokens (default: the model's).", 1, 1 << 20},
     TRI_SAMPLING_ARGS(sampling),
-    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default int8).", 0, 0},
+    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, int4, f16 or f32 (default int8).", 0, 0},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"memory", 0, TRI_ARG_SIZE, &memory, "SIZE", "Memory that each worker may use (default: no limit but the machine's).", 1 << 20, 1e15},
     {"special", 0, TRI_ARG_FLAG, &special, NULL, "Read tokens such as <|eot_id|> in the prompt as such.", 0, 0},

@@ -35,7 +35,7 @@ static const tri_arg args[] = {
     {"kv-tokens", 0, TRI_ARG_INT, &kv_tokens, "N", "Tokens that the KV cache holds (default: the cluster's, or as `trireme-coordinator` has it).", 1,
      1 << 30},
     {"max-rows", 0, TRI_ARG_INT, &max_rows, "N", "Most rows in a step (default 256).", 1, TRI_MAX_ROWS},
-    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default: the cluster's, or int8).", 0, 0},
+    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, int4, f16 or f32 (default: the cluster's, or int8).", 0, 0},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default: the cluster's, or f16).", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
 };

@@ -43,7 +43,7 @@ static const tri_arg args[] = {
     {"max-rows", 0, TRI_ARG_INT, &max_rows, "N", "Most rows in a step (default 256).", 1, TRI_MAX_ROWS},
     {"itl-target-ms", 0, TRI_ARG_INT, &itl_target_ms, "MS",
      "Between two tokens of a stream while prompts are computed beside it (default: twice what it is without them).", 1, 60000},
-    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default int8).", 0, 0},
+    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, int4, f16 or f32 (default int8).", 0, 0},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"lost-after", 0, TRI_ARG_INT, &lost_after, "SECONDS",
      "A worker that gives no sign of life for so long is lost (default 5; they give one a second).", 2, 3600},

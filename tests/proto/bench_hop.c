@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a hop between two stages costs on the loopback: a step with 2.7 kB of rows goes to another process and comes back,
- * through links as workers use them (CURVE, the loop, the codec), and the same bytes through bare TCP. Prints medians of half
- * a round trip. Not a test: bin/bench_hop [rounds] */
+/* What a hop between two stages costs on the loopback: a step with a row (2640 bytes: INT8, d 2560) goes to another process and
+ * comes back, through links as workers use them (CURVE, the loop, the codec), and the same bytes through bare TCP. Prints medians
+ * of half a round trip. Not a test: bin/bench_hop [rounds [bytes]] */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,9 +15,10 @@
 #include "base/clock.h"
 #include "proto/loop.h"
 
-enum { PAYLOAD = 2700, WARM_UP = 200 };
+enum { MOST_BYTES = 1 << 20, WARM_UP = 200 };
 
 static int rounds = 20000;
+static size_t payload = 2640;
 static int64_t *times_ns;
 static tri_error err;
 
@@ -44,7 +45,7 @@ static struct {
   tri_loop *loop;
   tri_link *in, *out;
   tri_msg step;
-  uint8_t rows[PAYLOAD];
+  uint8_t rows[MOST_BYTES];
   bool echo, waiting; /* waiting for `out` to be up before the next step goes */
   int done;
   int64_t start_ns;
@@ -58,7 +59,7 @@ static void send_step(void) {
   self.waiting = tri_link_get_state(self.out) != TRI_LINK_UP;
   if (self.waiting) return;
   self.start_ns = tri_clock_ns();
-  MUST(tri_link_send(self.out, NULL, &self.step, self.rows, PAYLOAD, false, &err));
+  MUST(tri_link_send(self.out, NULL, &self.step, self.rows, payload, false, &err));
 }
 static void on_out(void *arg) {
   (void)arg;
@@ -115,8 +116,8 @@ static void bench_links(void) {
 /* ---- Bare TCP ---- */
 
 static bool move(int fd, uint8_t *bytes, bool out) {
-  for (size_t at = 0; at < PAYLOAD;) {
-    ssize_t n = out ? send(fd, bytes + at, PAYLOAD - at, MSG_NOSIGNAL) : recv(fd, bytes + at, PAYLOAD - at, 0);
+  for (size_t at = 0; at < payload;) {
+    ssize_t n = out ? send(fd, bytes + at, payload - at, MSG_NOSIGNAL) : recv(fd, bytes + at, payload - at, 0);
     if (n <= 0 && errno != EINTR) return false;
     if (n > 0) at += (size_t)n;
   }
@@ -127,7 +128,7 @@ static void bench_tcp(void) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t len = sizeof address;
   int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
-  uint8_t bytes[PAYLOAD] = {0};
+  static uint8_t bytes[MOST_BYTES];
   if (bind(listener, (struct sockaddr *)&address, len) != 0 || listen(listener, 1) != 0 ||
       getsockname(listener, (struct sockaddr *)&address, &len) != 0 || connect(fd, (struct sockaddr *)&address, len) != 0)
     exit(1);
@@ -154,6 +155,7 @@ static void bench_tcp(void) {
 
 int main(int argc, char **argv) {
   if (argc > 1 && (rounds = atoi(argv[1])) < 10) return 2;
+  if (argc > 2 && ((payload = strtoul(argv[2], NULL, 10)) < 1 || payload > MOST_BYTES)) return 2;
   times_ns = calloc((size_t)rounds, sizeof *times_ns);
   if (!times_ns) return 1;
   bench_tcp();
