@@ -143,8 +143,27 @@ static void on_status_request(coordinator *c, const tri_incoming *in, uint32_t p
   tri_buf_free(&json);
 }
 
+static void on_trace_request(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who) {
+  tri_error err;
+  tri_buf json = {0};
+  tri_status status = tri_jobs_check_protocol(m->trace_request.protocol, &err);
+  if (status == TRI_OK) status = tri_trace_ask(&c->trace, &in->from, m->trace_request.action, tri_clock_us(), &err);
+  if (status == TRI_OK && m->trace_request.action != TRI_TRACE_GET) TRI_INFO("%s %s tracing", who->name,
+                                                                             m->trace_request.action == TRI_TRACE_ON ? "begins" : "ends");
+  uint64_t after = m->trace_request.action == TRI_TRACE_GET ? m->trace_request.after : UINT64_MAX;
+  if (status == TRI_OK) status = coordinator_report_trace(c, after, &json, &err);
+  if (status != TRI_OK) {
+    coordinator_refuse(c, in, status, err.text);
+  } else {
+    c->outgoing = (tri_msg){.kind = TRI_MSG_TRACE};
+    if (coordinator_send(c, &in->from, json.data, json.len, &err) != TRI_OK) TRI_WARN("a trace could not be sent: %s", err.text);
+  }
+  tri_buf_free(&json);
+}
+
 void coordinator_client_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who) {
   if (m->kind == TRI_MSG_SUBMIT) on_submit(c, in, &m->submit, who);
   else if (m->kind == TRI_MSG_CANCEL) on_cancel(c, in, m->cancel.job, who);
+  else if (m->kind == TRI_MSG_TRACE_REQUEST) on_trace_request(c, in, m, who);
   else on_status_request(c, in, m->status_request.protocol);
 }

@@ -127,6 +127,7 @@ static sender sender_of(tri_msg_kind kind) {
   case TRI_MSG_FAULT: return SENDER_WORKER;
   case TRI_MSG_SUBMIT:
   case TRI_MSG_CANCEL:
+  case TRI_MSG_TRACE_REQUEST:
   case TRI_MSG_STATUS_REQUEST: return SENDER_CLIENT;
   case TRI_MSG_DRAIN: return SENDER_ADMIN;
   default: return SENDER_NOBODY;
@@ -267,6 +268,7 @@ static void close_all(coordinator *c) {
   if (c->blocks) tri_scheduler_stop(&c->scheduler);
   tri_blocks_destroy(&c->blocks);
   tri_jobs_free(&c->jobs);
+  tri_trace_free(&c->trace);
   tri_model_close(&c->model);
   tri_keys_free_allowed(&c->allowed);
   tri_keys_wipe(&c->key);

@@ -10,6 +10,7 @@
 #include "coordinator/pipeline.h"
 #include "coordinator/registry.h"
 #include "coordinator/scheduler.h"
+#include "coordinator/trace.h"
 #include "engine/manifest.h"
 #include "engine/stage.h"
 #include "proto/loop.h"
@@ -82,6 +83,7 @@ typedef struct coordinator {
   int64_t news_ms;            /* since when */
   int64_t looked_ms;          /* for those whose time out is over */
   int64_t replanned_ms;       /* when a better one was last taken; 0: never */
+  tri_trace trace;
   /* bringing a pipeline up */
   int64_t retry_at_ms, retry_ms;
   char trouble[TRI_MAX_TEXT]; /* why there is none; empty: nothing wrong but missing workers */
@@ -206,5 +208,7 @@ void coordinator_beacon_close(coordinator *c);
 /* --- report.c --- */
 /* The status as JSON, appended to *out. */
 tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out, tri_error *err);
+/* Of the traced steps after that one as many as go into one message, likewise. */
+tri_status coordinator_report_trace(const coordinator *c, uint64_t after, tri_buf *out, tri_error *err);
 
 #endif

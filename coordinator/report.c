@@ -70,6 +70,8 @@ static json_t *report_worker(const coordinator *c, const tri_worker *w, int64_t 
   json_object_set_new(out, "busy", number(w->busy_share, 1e-3));
   json_object_set_new(out, "ms_per_token", number((double)b->busy_us / 1e3 / rows, 1e-3));
   json_object_set_new(out, "bytes_per_token", number((double)b->sent_bytes / rows, 1e-1));
+  json_object_set_new(out, "busy_us", json_integer((json_int_t)b->busy_us));
+  json_object_set_new(out, "sent_bytes", json_integer((json_int_t)b->sent_bytes));
   json_object_set_new(out, "steps", json_integer((json_int_t)b->steps));
   json_object_set_new(out, "rows", json_integer((json_int_t)b->rows));
   json_object_set_new(out, "dropped", json_integer((json_int_t)b->dropped));
@@ -117,4 +119,29 @@ tri_status coordinator_report(const coordinator *c, int64_t now_ms, tri_buf *out
   free(text);
   json_decref(doc);
   return ok ? TRI_OK : tri_status_fail(err, TRI_E_NOMEM, "out of memory for the status");
+}
+
+/* Written by hand, as these are many numbers and jobs wait meanwhile. */
+static void report_step(const tri_trace_step *s, tri_buf *out) {
+  tri_buf_printf(out, "{\"step\":%llu,\"epoch\":%u,\"sent_us\":%lld,\"took_us\":%lld,\"stages\":[", (unsigned long long)s->id, s->epoch,
+                 (long long)s->sent_us, (long long)s->took_us);
+  for (uint32_t i = 0; i < s->n_stages; i++) tri_buf_printf(out, "%s[%u,%u]", i ? "," : "", s->wait_us[i], s->compute_us[i]);
+  tri_buf_printf(out, "],\"runs\":[");
+  for (uint32_t i = 0; i < s->n_runs; i++)
+    tri_buf_printf(out, "%s[%llu,%u,%d]", i ? "," : "", (unsigned long long)s->runs[i].job, s->runs[i].rows, s->runs[i].prompt);
+  tri_buf_printf(out, "]}");
+}
+
+tri_status coordinator_report_trace(const coordinator *c, uint64_t after, tri_buf *out, tri_error *err) {
+  enum { MOST_BYTES = 256 << 10 };
+  const tri_trace_step *s;
+  tri_buf_printf(out, "{\"wrong\":%llu,\"steps\":[", (unsigned long long)c->trace.wrong);
+  size_t begin = out->len;
+  while (c->trace.steps && out->len < MOST_BYTES && (s = tri_trace_next(&c->trace, after))) {
+    if (out->len > begin) tri_buf_byte(out, ',');
+    report_step(s, out);
+    after = s->id;
+  }
+  tri_buf_printf(out, "],\"more\":%s}", c->trace.steps && tri_trace_next(&c->trace, after) ? "true" : "false");
+  return tri_buf_ok(out) ? TRI_OK : tri_status_fail(err, TRI_E_NOMEM, "out of memory for the trace");
 }

@@ -95,6 +95,10 @@ typedef struct tri_scheduler_action {
 } tri_scheduler_action;
 /* The next step to send; false when nothing can go now. What it returns must be sent: it counts as in flight. */
 bool tri_scheduler_next(tri_scheduler *s, tri_scheduler_action *out);
+/* The step that it returned last. */
+static inline const tri_flight *tri_scheduler_newest(const tri_scheduler *s) {
+  return &s->flights[(s->oldest + s->n_flights - 1) % TRI_MAX_FLIGHTS];
+}
 /* The message for a sequence that begins, and its payload, which is appended: the job's grammar, then the tokens that are not sent. */
 void tri_scheduler_open(const tri_scheduler *s, const tri_scheduler_action *a, uint32_t i, tri_msg_open *out, tri_buf *payload);
 

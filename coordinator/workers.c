@@ -40,6 +40,7 @@ void coordinator_drop_pipeline(coordinator *c, const char *why, int64_t now_ms) 
       TRI_DEBUG("stop to %s: %s", w->hello.name, err.text);
   }
   tri_scheduler_stop(&c->scheduler);
+  tri_trace_lost(&c->trace);
   tri_pipeline_drop(&c->pipeline, &c->registry);
   coordinator_interrupt_jobs(c, why);
   if (served || !why) {
@@ -275,6 +276,7 @@ static void on_result(coordinator *c, int index, const tri_msg_result *m, const 
     status = tri_status_fail(&err, TRI_E_PROTOCOL, "a result, but it is not the last stage");
   else status = tri_scheduler_result(&c->scheduler, m, in->payload_len, &err);
   if (status == TRI_OK) {
+    tri_trace_landed(&c->trace, m->id, &m->times, c->pipeline.stages, tri_clock_us());
     while (tri_scheduler_output_next(&c->scheduler, m, tri_clock_us(), &c->output, &c->text)) {
       coordinator_tell(c, in->payload, in->payload_len);
       tri_buf_clear(&c->text);
@@ -403,6 +405,7 @@ void coordinator_pump(coordinator *c) {
       if (c->pipeline.state != TRI_PIPELINE_SERVING) return;
     }
     c->outgoing = (tri_msg){.kind = TRI_MSG_STEP, .step = c->action.step};
+    c->outgoing.step.trace = tri_trace_sent(&c->trace, &c->scheduler, tri_clock_us());
     send_to_stage(c, 0, now_ms);
   }
 }

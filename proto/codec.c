@@ -16,7 +16,8 @@
   X(SOURCE, source, Source) X(ADMIT, admit, Admit) X(WANT, want, Want) X(CHUNK, chunk, Chunk)                \
   X(HOLDS, holds, Holds) X(PING, ping, Ping) X(PONG, pong, Pong) X(ENROL, enrol, Enrol)                     \
   X(ENROLLED, enrolled, Enrolled) X(DRAIN, drain, Drain) X(DRAINING, draining, Draining) X(LEAVE, leave, Leave) \
-  X(PREFETCH, prefetch, Prefetch) X(PREFETCHED, prefetched, Prefetched)
+  X(PREFETCH, prefetch, Prefetch) X(PREFETCHED, prefetched, Prefetched) \
+  X(TRACE_REQUEST, trace_request, TraceRequest) X(TRACE, trace, Trace)
 
 const char *tri_done_reason_name(tri_done_reason reason) {
   static const char *const names[TRI_DONE_COUNT] = {"length", "end", "stop", "cancelled", "failed", "deadline"};
@@ -66,6 +67,8 @@ static void check_assign(verdict *v, const tri_msg_assign *m) {
   require(v, m->kv_blocks >= 1 && m->kv_blocks <= INT32_MAX, "kv_blocks", "out of range");
 }
 
+static void check_times(verdict *v, const tri_times *t) { require(v, t->n <= TRI_MAX_STAGES, "wait_us", "too many"); }
+
 static void check_step(verdict *v, const tri_msg_step *m) {
   if (m->n_runs < 1 || m->n_runs > TRI_MAX_RUNS) { refuse_field(v, "runs", "none or too many"); return; }
   uint32_t row = 0, block = 0;
@@ -85,6 +88,8 @@ static void check_step(verdict *v, const tri_msg_step *m) {
   require(v, row == m->n_rows, "n_rows", "not the sum of the runs");
   require(v, block == m->n_blocks, "n_blocks", "not the sum of the runs");
   check_tokens(v, m->tokens, row, TRI_MAX_ROWS, "tokens");
+  check_times(v, &m->times);
+  require(v, m->trace || !m->times.n, "wait_us", "only in a step that is traced");
 }
 
 static void check_failures(verdict *v, const tri_msg_result *m) {
@@ -129,6 +134,7 @@ static void check(verdict *v, const tri_msg *m) {
     require(v, m->result.n_logprobs <= TRI_MAX_ROWS, "logprobs", "too many");
     check_tokens(v, m->result.top_tokens, m->result.n_top, TRI_MAX_TOP, "top_tokens");
     check_failures(v, &m->result);
+    check_times(v, &m->result.times);
     break;
   case TRI_MSG_SUBMIT: check_submit(v, &m->submit); break;
   case TRI_MSG_TOKENS:
@@ -141,6 +147,7 @@ static void check(verdict *v, const tri_msg *m) {
   case TRI_MSG_SOURCE: require(v, m->source.n_parts >= 1 && m->source.n_parts <= TRI_MAX_PARTS, "parts", "none or too many"); break;
   case TRI_MSG_WANT: require(v, m->want.bytes <= TRI_CHUNK_BYTES, "bytes", "too many"); break;
   case TRI_MSG_PING: require(v, m->ping.bytes <= TRI_PING_BYTES, "bytes", "too many"); break;
+  case TRI_MSG_TRACE_REQUEST: require(v, (unsigned)m->trace_request.action < TRI_TRACE_ACTIONS, "action", "unknown"); break;
   case TRI_MSG_DONE: require(v, (unsigned)m->done.reason < TRI_DONE_COUNT, "reason", "unknown"); break;
   case TRI_MSG_ENROLLED: require(v, m->enrolled.port <= UINT16_MAX, "port", "out of range"); break;
   default: break; /* any value will do */
@@ -165,7 +172,7 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_sampling(NUM, TEXT, NOTE, BYTES)                                                              \
   NUM(temperature) NUM(top_k) NUM(top_p) NUM(min_p) NUM(repeat_penalty) NUM(repeat_last) NUM(seed)           \
   NUM(typical_p) NUM(frequency_penalty) NUM(presence_penalty) NUM(top)
-#define FIELDS_step(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
+#define FIELDS_step(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id) NUM(trace)
 #define FIELDS_result(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(id)
 #define FIELDS_heartbeat(NUM, TEXT, NOTE, BYTES)                                                             \
   NUM(epoch) NUM(steps) NUM(rows) NUM(busy_us) NUM(rss_bytes) NUM(sent_bytes) NUM(dropped)         \
@@ -183,6 +190,8 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_cancel(NUM, TEXT, NOTE, BYTES) NUM(job)
 #define FIELDS_status_request(NUM, TEXT, NOTE, BYTES) NUM(protocol)
 #define FIELDS_status(NUM, TEXT, NOTE, BYTES)
+#define FIELDS_trace_request(NUM, TEXT, NOTE, BYTES) NUM(protocol) NUM(action) NUM(after)
+#define FIELDS_trace(NUM, TEXT, NOTE, BYTES)
 #define FIELDS_knock(NUM, TEXT, NOTE, BYTES) NUM(protocol) TEXT(version) TEXT(name)
 #define FIELDS_model(NUM, TEXT, NOTE, BYTES)
 #define FIELDS_need(NUM, TEXT, NOTE, BYTES) NOTE(text)
@@ -301,6 +310,18 @@ static void get_sampling_from(verdict *v, const Trireme__Sampling *in, tri_sampl
   GET_PAIRS(v, in, n_bias, bias_tokens, bias, out, TRI_SAMPLER_BIASES);
 }
 
+/* Two messages carry what stages say of their time. */
+#define PUT_TIMES(in, out)                                                                                   \
+  ((out)->n_wait_us = (out)->n_compute_us = (in)->n, (out)->wait_us = (uint32_t *)(uintptr_t)(in)->wait_us,  \
+   (out)->compute_us = (uint32_t *)(uintptr_t)(in)->compute_us)
+#define GET_TIMES(v, in, out) get_times(v, (in)->wait_us, (in)->n_wait_us, (in)->compute_us, (in)->n_compute_us, out)
+static void get_times(verdict *v, const uint32_t *wait_us, size_t n, const uint32_t *compute_us, size_t n_compute, tri_times *out) {
+  require(v, n == n_compute, "compute_us", "not as many as wait_us");
+  if (n != n_compute) return;
+  get_array(v, compute_us, n, out->compute_us, TRI_MAX_STAGES, "compute_us");
+  out->n = get_array(v, wait_us, n, out->wait_us, TRI_MAX_STAGES, "wait_us");
+}
+
 static void put_step_runs(frame *f, const tri_msg_step *in) {
   for (uint32_t i = 0; i < in->n_runs; i++) {
     const tri_run *r = &in->runs[i];
@@ -383,10 +404,14 @@ static void put_rest(verdict *v, frame *f, const tri_msg *m) {
     break;
   case TRI_MSG_SOURCE: f->source.n_parts = m->source.n_parts, f->source.parts = (uint32_t *)(uintptr_t)m->source.parts; break;
   case TRI_MSG_OPEN: put_sampling_into(v, f, &m->open.sampling, &f->open.sampling); break;
-  case TRI_MSG_STEP: put_step_runs(f, &m->step); break;
+  case TRI_MSG_STEP:
+    put_step_runs(f, &m->step);
+    PUT_TIMES(&m->step.times, &f->step);
+    break;
   case TRI_MSG_RESULT:
     PUT_TOKENS(&m->result, &f->result);
     put_result_failures(f, &m->result);
+    PUT_TIMES(&m->result.times, &f->result);
     break;
   case TRI_MSG_SUBMIT:
     put_sampling_into(v, f, &m->submit.sampling, &f->submit.sampling);
@@ -413,10 +438,14 @@ static void get_rest(verdict *v, const Trireme__Envelope *e, tri_msg *m) {
     m->source.n_parts = get_array(v, e->source->parts, e->source->n_parts, m->source.parts, TRI_MAX_PARTS, "parts");
     break;
   case TRI_MSG_OPEN: get_sampling_from(v, e->open->sampling, &m->open.sampling); break;
-  case TRI_MSG_STEP: get_step_runs(v, e->step, &m->step); break;
+  case TRI_MSG_STEP:
+    get_step_runs(v, e->step, &m->step);
+    GET_TIMES(v, e->step, &m->step.times);
+    break;
   case TRI_MSG_RESULT:
     GET_TOKENS(v, e->result, &m->result);
     get_result_failures(v, e->result, &m->result);
+    GET_TIMES(v, e->result, &m->result.times);
     break;
   case TRI_MSG_SUBMIT:
     get_sampling_from(v, e->submit->sampling, &m->submit.sampling);

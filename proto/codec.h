@@ -45,6 +45,7 @@ enum {
 };
 
 typedef enum tri_want { TRI_WANT_NONE, TRI_WANT_SAMPLE, TRI_WANT_LOGITS, TRI_WANT_SCORE, TRI_WANT_COUNT } tri_want;
+typedef enum tri_trace_action { TRI_TRACE_OFF, TRI_TRACE_ON, TRI_TRACE_GET, TRI_TRACE_ACTIONS } tri_trace_action;
 typedef enum tri_done_reason {
   TRI_DONE_LENGTH, TRI_DONE_END, TRI_DONE_STOP, TRI_DONE_CANCELLED, TRI_DONE_FAILED, TRI_DONE_DEADLINE, TRI_DONE_COUNT
 } tri_done_reason;
@@ -82,6 +83,12 @@ typedef struct tri_msg_bound { uint32_t epoch, port; uint64_t bytes; } tri_msg_b
 typedef struct tri_msg_connect { uint32_t epoch; char endpoint[TRI_MAX_ENDPOINT]; uint8_t server_key[TRI_KEY_BYTES]; } tri_msg_connect;
 /* sampling: its ranges are checked by the sampler, not here */
 typedef struct tri_msg_open { uint32_t epoch, slot, prompt, held; tri_sampler_params sampling; } tri_msg_open; /* held <= TRI_MAX_CONTEXT */
+/* How long each stage so far had a step. */
+typedef struct tri_times {
+  uint32_t n;
+  uint32_t wait_us[TRI_MAX_STAGES];    /* from having it whole to the start of computing */
+  uint32_t compute_us[TRI_MAX_STAGES];
+} tri_times;
 typedef struct tri_run {
   uint32_t slot, pos;
   uint32_t row, count; /* its rows are [row, row + count) of the step; count >= 1 */
@@ -93,10 +100,12 @@ typedef struct tri_run {
 } tri_run;
 typedef struct tri_msg_step {
   uint32_t epoch, n_runs, n_rows, n_blocks; /* 1 <= n_runs, n_rows */
+  bool trace;                     /* each stage adds its times */
   uint64_t id;
   tri_run runs[TRI_MAX_RUNS];
   int32_t tokens[TRI_MAX_ROWS]; /* >= 0 */
   uint32_t blocks[TRI_MAX_BLOCKS];
+  tri_times times;              /* none without trace */
 } tri_msg_step;
 typedef struct tri_failure { uint32_t run; char text[TRI_MAX_FAILURE]; } tri_failure;
 typedef struct tri_msg_result {
@@ -107,6 +116,7 @@ typedef struct tri_msg_result {
   int32_t top_tokens[TRI_MAX_TOP];
   float top_logprobs[TRI_MAX_TOP];
   tri_failure failures[TRI_MAX_RUNS]; /* in the order of the runs */
+  tri_times times;                    /* of all stages, if the step was traced */
 } tri_msg_result;
 typedef struct tri_msg_heartbeat {
   uint32_t epoch, step_rows, step_us, step_p95_us, rtt_us, down_kbps, up_kbps;
@@ -156,7 +166,8 @@ typedef enum tri_msg_kind {
   TRI_MSG_STEP, TRI_MSG_RESULT, TRI_MSG_HEARTBEAT, TRI_MSG_FAULT, TRI_MSG_STOP, TRI_MSG_SUBMIT, TRI_MSG_ACCEPTED, TRI_MSG_TOKENS,
   TRI_MSG_DONE, TRI_MSG_CANCEL, TRI_MSG_STATUS_REQUEST, TRI_MSG_STATUS, TRI_MSG_KNOCK, TRI_MSG_MODEL, TRI_MSG_NEED, TRI_MSG_SOURCE,
   TRI_MSG_ADMIT, TRI_MSG_WANT, TRI_MSG_CHUNK, TRI_MSG_HOLDS, TRI_MSG_PING, TRI_MSG_PONG, TRI_MSG_ENROL, TRI_MSG_ENROLLED,
-  TRI_MSG_DRAIN, TRI_MSG_DRAINING, TRI_MSG_LEAVE, TRI_MSG_PREFETCH, TRI_MSG_PREFETCHED, TRI_MSG_KINDS
+  TRI_MSG_DRAIN, TRI_MSG_DRAINING, TRI_MSG_LEAVE, TRI_MSG_PREFETCH, TRI_MSG_PREFETCHED, TRI_MSG_TRACE_REQUEST,
+  TRI_MSG_TRACE, TRI_MSG_KINDS
 } tri_msg_kind;
 
 typedef struct tri_msg {
@@ -181,7 +192,8 @@ typedef struct tri_msg {
     tri_msg_done done;
     struct { uint64_t job; } cancel;
     struct { uint32_t protocol; } status_request;
-    struct { char none; } status; /* all is in the payload */
+    struct { char none; } status, trace; /* all is in the payload */
+    struct { uint32_t protocol; tri_trace_action action; uint64_t after; } trace_request;
     tri_msg_knock knock;
     struct { char none; } model, holds, leave; /* likewise; of leave there is none */
     tri_msg_need need;

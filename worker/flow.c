@@ -57,6 +57,7 @@ static tri_task *step_task(worker *w, const tri_msg_step *m, const uint8_t *payl
   tri_task *t = tri_task_new(TRI_TASK_STEP, m->epoch);
   if (t) {
     t->step = *m;
+    t->arrived_us = tri_clock_us();
     t->payload_len = len;
     if (len && (t->payload = malloc(len))) memcpy(t->payload, payload, len);
   }
@@ -73,6 +74,9 @@ static bool has_slots(const worker *w, const tri_msg_step *m) {
     if (m->runs[i].slot >= w->assign.slots) return false;
   return true;
 }
+
+/* In a step that is traced each stage before has said how long it had it. */
+static bool has_times(const worker *w, const tri_msg_step *m) { return !m->trace || m->times.n == w->assign.stage; }
 
 static void drop_step(worker *w, const char *why) {
   w->dropped++;
@@ -98,6 +102,8 @@ static void read_upstream(void *arg) {
       w->dropped++; /* on its way while the plan changed */
     } else if (!has_slots(w, &m->step)) {
       drop_step(w, "it names a slot that was not agreed");
+    } else if (!has_times(w, &m->step)) {
+      drop_step(w, "it has not the times of the stages before");
     } else {
       tri_task *t = step_task(w, &m->step, in.payload, in.payload_len);
       if (!t) return;
@@ -107,7 +113,7 @@ static void read_upstream(void *arg) {
 }
 
 void worker_flow_first(worker *w, const tri_msg_step *m) {
-  if (m->epoch != w->assign.epoch || w->state != READY || w->assign.stage != 0) {
+  if (m->epoch != w->assign.epoch || w->state != READY || w->assign.stage != 0 || !has_times(w, m)) {
     w->dropped++;
     return;
   }
@@ -149,6 +155,15 @@ static bool send_on(worker *w, tri_task *t) {
   return true;
 }
 
+static uint32_t clip_us(int64_t us) { return us < 0 ? 0 : us > UINT32_MAX ? UINT32_MAX : (uint32_t)us; }
+
+/* How long we had it, for who traces it. */
+static void add_times(tri_task *t) {
+  tri_times *times = &t->step.times;
+  times->wait_us[times->n] = clip_us(t->began_us - t->arrived_us), times->compute_us[times->n++] = clip_us((int64_t)t->busy_us);
+  t->result.times = *times;
+}
+
 /* A step that was refused began nothing: what belongs to it stays for the one that will. */
 static void give_opens_back(worker *w, tri_task *t) {
   size_t n = t->n_opens;
@@ -171,6 +186,7 @@ void worker_flow_done(worker *w, tri_task *t) {
     tri_task_free(&t);
   } else {
     tri_tempo_add(&w->tempo, t->step.n_rows, t->busy_us);
+    if (t->step.trace) add_times(t);
     send_on(w, t);
   }
 }

@@ -221,8 +221,8 @@ static void *run(void *arg) {
     int64_t start = tri_clock_us();
     if (t->kind == TRI_TASK_STEP) atomic_store(&r->began_us, start);
     perform(r, t);
-    t->busy_us = (uint64_t)(tri_clock_us() - start);
-    if (atomic_exchange(&r->began_us, 0)) atomic_fetch_add(&r->busy_us, tri_clock_us() - start);
+    t->began_us = start, t->busy_us = (uint64_t)(tri_clock_us() - start);
+    if (atomic_exchange(&r->began_us, 0)) atomic_fetch_add(&r->busy_us, (int64_t)t->busy_us);
     if (tri_mailbox_put(r->done, t) != TRI_OK) tri_task_free(&t); /* closed: nobody waits for it any more */
   }
   close_stage(r);

@@ -46,6 +46,8 @@ typedef struct tri_task {
   size_t payload_len;
   tri_opening *opens;    /* malloc'ed, with their payloads: sequences that begin in this step (last stage) */
   size_t n_opens;
+  int64_t arrived_us;    /* when it was here whole */
+  int64_t began_us;      /* out: when computing began */
   tri_msg_result result; /* out, last stage */
   uint8_t *out;          /* rows for the next stage, or logits: malloc'ed, owned by the task; NULL without any */
   size_t out_len;

@@ -58,6 +58,11 @@ static tri_sampler_params sampling(uint64_t *s) {
    reals(s, (m)->logprobs, (m)->n_logprobs = between(s, 0, TRI_MAX_ROWS)),         \
    tokens(s, (m)->top_tokens, (m)->n_top = between(s, 0, TRI_MAX_TOP)), reals(s, (m)->top_logprobs, (m)->n_top))
 
+static void times(uint64_t *s, tri_times *t) {
+  t->n = between(s, 0, TRI_MAX_STAGES);
+  for (uint32_t i = 0; i < t->n; i++) t->wait_us[i] = u32(s), t->compute_us[i] = u32(s);
+}
+
 static void step(uint64_t *s, tri_msg_step *m) {
   m->epoch = u32(s), m->id = u64(s), m->n_runs = between(s, 1, TRI_MAX_RUNS);
   for (uint32_t i = 0; i < m->n_runs; i++) {
@@ -74,6 +79,7 @@ static void step(uint64_t *s, tri_msg_step *m) {
   }
   tokens(s, m->tokens, m->n_rows);
   for (uint32_t i = 0; i < m->n_blocks; i++) m->blocks[i] = u32(s);
+  if ((m->trace = flag(s))) times(s, &m->times);
 }
 
 static void assign(uint64_t *s, tri_msg_assign *m) {
@@ -130,6 +136,7 @@ static void make(uint64_t *s, tri_msg *m) {
       failure->run = i;
       TEXT(failure->text);
     }
+    times(s, &m->result.times);
     break;
   case TRI_MSG_HEARTBEAT:
     m->heartbeat.epoch = u32(s), m->heartbeat.steps = u64(s), m->heartbeat.rows = u64(s), m->heartbeat.busy_us = u64(s);
@@ -152,6 +159,10 @@ static void make(uint64_t *s, tri_msg *m) {
     break;
   case TRI_MSG_CANCEL: m->cancel.job = u64(s); break;
   case TRI_MSG_STATUS_REQUEST: m->status_request.protocol = u32(s); break;
+  case TRI_MSG_TRACE_REQUEST:
+    m->trace_request.protocol = u32(s), m->trace_request.after = u64(s);
+    m->trace_request.action = (tri_trace_action)pick(s, TRI_TRACE_ACTIONS - 1);
+    break;
   case TRI_MSG_KNOCK: m->knock.protocol = u32(s), TEXT(m->knock.version), TEXT(m->knock.name); break;
   case TRI_MSG_NEED:
     m->need.n_parts = between(s, 1, TRI_MAX_PARTS);
@@ -185,6 +196,7 @@ static void make(uint64_t *s, tri_msg *m) {
     m->prefetched.id = u32(s), m->prefetched.status = (int32_t)u32(s), TEXT(m->prefetched.text);
     break;
   case TRI_MSG_STATUS:
+  case TRI_MSG_TRACE:
   case TRI_MSG_MODEL:
   case TRI_MSG_HOLDS:
   case TRI_MSG_LEAVE:

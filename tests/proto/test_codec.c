@@ -131,6 +131,8 @@ static void encode_refuses_numbers_beyond_the_limits(void **state) {
   REFUSED(TRI_MSG_RESULT, (in.result.n_failures = 2, in.result.failures[1].run = in.result.failures[0].run),
           "result.failures: not in the order");
   REFUSED(TRI_MSG_RESULT, (in.result.n_failures = 1, in.result.failures[0].run = TRI_MAX_RUNS), "result.failures: not in the order");
+  REFUSED(TRI_MSG_RESULT, in.result.times.n = TRI_MAX_STAGES + 1, "result.wait_us: too many");
+  REFUSED(TRI_MSG_TRACE_REQUEST, in.trace_request.action = TRI_TRACE_ACTIONS, "trace_request.action");
   REFUSED(TRI_MSG_RESULT, in.result.n_top = TRI_MAX_TOP + 1, "result.top_tokens: too many");
   REFUSED(TRI_MSG_OPEN, in.open.sampling.n_bias = TRI_SAMPLER_BIASES + 1, "open.bias_tokens: too many");
   REFUSED(TRI_MSG_SUBMIT, (in.submit.sampling.n_bias = 1, in.submit.sampling.bias_tokens[0] = -1), "submit.bias_tokens: not a token");
@@ -164,6 +166,8 @@ static void encode_refuses_steps_that_do_not_add_up(void **state) {
   REFUSED(TRI_MSG_STEP, in.step.runs[0].block = 1, "step.row");
   REFUSED(TRI_MSG_STEP, in.step.runs[0].first_block = TRI_MAX_CONTEXT + 1, "step.first_block");
   REFUSED(TRI_MSG_STEP, in.step.n_blocks++, "step.n_blocks");
+  REFUSED(TRI_MSG_STEP, (in.step.trace = true, in.step.times.n = TRI_MAX_STAGES + 1), "step.wait_us: too many");
+  REFUSED(TRI_MSG_STEP, (in.step.trace = false, in.step.times.n = 1), "step.wait_us: only in a step that is traced");
   REFUSED(TRI_MSG_STEP, in.step.tokens[0] = -1, "step.tokens: not a token");
 }
 
@@ -229,6 +233,9 @@ static void decode_refuses_what_encode_would(void **state) {
   number(&run, 12, 1), block(&b, 3, run.data, run.len), body_refused(F_OPEN, &b, "open.bias_tokens: not as many");
   tri_buf_clear(&run);
   number(&b, 5, 1), body_refused(F_RESULT, &b, "result.top_tokens: not as many");
+  number(&b, 9, 1), body_refused(F_RESULT, &b, "result.compute_us: not as many");
+  for (int i = 0; i <= TRI_MAX_STAGES; i++) number(&b, 9, 1), number(&b, 10, 1);
+  body_refused(F_RESULT, &b, "result.compute_us: too many");
   for (int i = 0; i <= TRI_MAX_RUNS; i++) number(&b, 3, 1);
   body_refused(F_RESULT, &b, "result.tokens: too many");
   number(&b, 3, 1u << 31), body_refused(F_RESULT, &b, "result.tokens: not a token");
