@@ -1,40 +1,61 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/bench.h"
+#include "cli/cluster.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include "base/clock.h"
 
-static const char *model_path, *prompts = "128,512", *thread_list = "1", *batch_list, *kv_name = "f16", *text_path;
-static int64_t decode_tokens = 32, depth, repeats = 3;
-static bool as_json, kernels_only, sampling_only;
+static const char *model_path, *prompts, *thread_list, *batch_list, *kv_name = "f16", *text_path, *stream_list = "1,2,4,8,16";
+static const char *coordinator, *key_dir, *wire_name = "int8", *timeline;
+static int64_t decode_tokens = 32, depth, repeats = 3, workers = 3, requests, seconds, seed = 1;
+static double rate;
+static bool as_json, kernels_only, sampling_only, whole_cluster;
 static const tri_arg args[] = {
     {"model", 'm', TRI_ARG_STRING, &model_path, "FILE", "The model, a GGUF file.", 0, 0},
-    {"prompt", 'p', TRI_ARG_STRING, &prompts, "N,N", "Prompt lengths for prefill (default 128,512).", 0, 0},
-    {"predict", 'n', TRI_ARG_INT, &decode_tokens, "N", "Tokens for decode (default 32).", 1, 1 << 16},
+    {"prompt", 'p', TRI_ARG_STRING, &prompts, "N,N", "Prompt lengths for prefill (default 128,512; with --cluster one, 128).", 0, 0},
+    {"predict", 'n', TRI_ARG_INT, &decode_tokens, "N", "Tokens for decode, or of each answer (default 32).", 1, 1 << 16},
     {"depth", 0, TRI_ARG_INT, &depth, "N", "Tokens in the cache before those of decode (default 0).", 0, 1 << 20},
     {"batch", 'b', TRI_ARG_STRING, &batch_list, "N,N",
      "Also decode so many sequences together, and tell what a step costs against one.", 0, 0},
-    {"threads", 't', TRI_ARG_STRING, &thread_list, "N,N", "Thread counts (default 1).", 0, 0},
+    {"threads", 't', TRI_ARG_STRING, &thread_list, "N,N",
+     "Thread counts (default 1); with --cluster those of each worker (default: the cores shared out).", 0, 0},
     {"repeats", 'r', TRI_ARG_INT, &repeats, "N", "Rounds, interleaved; medians are shown (default 3).", 1, 101},
     {"kv", 0, TRI_ARG_STRING, &kv_name, "TYPE", "KV cache type: f16, f32 or int8 (default f16).", 0, 0},
     {"kernels", 0, TRI_ARG_FLAG, &kernels_only, NULL,
      "Time the ternary products alone: every form, shape (of -m, or of known models) and row count, with the first of -t.", 0, 0},
     {"sampling", 0, TRI_ARG_FLAG, &sampling_only, NULL, "Time drawing a token, with and without a grammar, over 128,256 tokens.", 0, 0},
     {"tokenizer", 0, TRI_ARG_STRING, &text_path, "TEXT", "Time -m's tokenizer alone, on this file and on a dozen awkward texts.", 0, 0},
+    {"cluster", 0, TRI_ARG_FLAG, &whole_cluster, NULL,
+     "Load a cluster with jobs: one of processes on this machine for -m, or the one of --coordinator or --key.", 0, 0},
+    {"workers", 'w', TRI_ARG_INT, &workers, "K", "Its worker processes on this machine (default 3).", 1, TRI_CLUSTER_WORKERS},
+    {"coordinator", 0, TRI_ARG_STRING, &coordinator, "ENDPOINT", "A running cluster's coordinator, tcp://HOST:PORT.", 0, 0},
+    {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder for it, with coordinator.key in it (default ~/.config/trireme/client).", 0,
+     0},
+    {"streams", 0, TRI_ARG_STRING, &stream_list, "N,N", "Jobs under way at any time, one load after the other (default 1,2,4,8,16).", 0, 0},
+    {"rate", 0, TRI_ARG_FLOAT, &rate, "JOBS_PER_S", "Instead of streams: jobs come so often, as a Poisson process.", 1e-3, 1e4},
+    {"requests", 0, TRI_ARG_INT, &requests, "N", "Jobs of each load (default: as many as come in the time).", 1, 1 << 20},
+    {"seconds", 0, TRI_ARG_INT, &seconds, "N",
+     "Time for each load, after which jobs are cancelled (default 10; with --requests: no limit).", 1, 86400},
+    {"seed", 's', TRI_ARG_INT, &seed, "N", "Of the prompts, answers and arrivals (default 1).", 0, 9e15},
+    {"timeline", 0, TRI_ARG_STRING, &timeline, "FILE", "Draw the last load's steps, stage by stage over time, as SVG.", 0, 0},
+    {"wire", 0, TRI_ARG_STRING, &wire_name, "TYPE", "Rows between stages: int8, f16 or f32 (default int8).", 0, 0},
     {"json", 0, TRI_ARG_FLAG, &as_json, NULL, "Print one JSON document.", 0, 0},
 };
 static const tri_args_spec spec = {"trireme bench",
                                    "Measure prefill and decode in tokens/s, and decode's weight reads as a share of the machine's own read "
                                    "bandwidth, measured in the same run.",
-                                   "-m FILE [options] | --kernels [-m FILE] [options] | --sampling | -m FILE --tokenizer TEXT",
+                                   "-m FILE [options] | --kernels [-m FILE] [options] | --sampling | -m FILE --tokenizer TEXT | "
+                                   "--cluster [-m FILE] [options]",
                                    "  trireme bench -m model.gguf -p 128,512 -n 32 -t 1,2\n"
                                    "  trireme bench -m model.gguf -p 128 -b 2,4,8\n"
                                    "  TRIREME_ISA=avx2 trireme bench -m model.gguf --json\n"
                                    "  trireme bench --kernels -t 2\n"
                                    "  trireme bench --sampling\n"
-                                   "  trireme bench -m tokenizer.json --tokenizer book.txt\n",
+                                   "  trireme bench -m tokenizer.json --tokenizer book.txt\n"
+                                   "  trireme bench --cluster -m model.gguf --workers 3 --streams 1,4,16 -p 64 -n 64 --timeline steps.svg\n"
+                                   "  trireme bench --cluster --coordinator tcp://10.0.0.1:7117 --key ~/trireme/me --rate 2 --seconds 60\n",
                                    args, sizeof args / sizeof *args};
 
 enum { MAX_LIST = 8, MAX_REPEATS = 101, WARM_TOKENS = 4 };
@@ -218,11 +239,15 @@ static void print_text(const lists *l, const result *results, const char *isa) {
   printf("\npeak memory %s\n", TRI_UNITS(peak_bytes()));
 }
 
+static tri_status read_threads(int64_t counts[MAX_LIST], int *n, tri_error *err) {
+  return tri_cli_int_list("threads", thread_list ? thread_list : "1", TRI_POOL_MAX_THREADS, counts, n, MAX_LIST, err);
+}
+
 /* The longest prompt or the decode run must fit; the tokens are arbitrary but fixed. */
 static tri_status set_up(lists *l, int32_t *context, int32_t **tokens, tri_error *err) {
   tri_model *m;
-  tri_status status = tri_cli_int_list("prompt", prompts, 1 << 20, l->prompts, &l->n_prompts, MAX_LIST, err);
-  if (status == TRI_OK) status = tri_cli_int_list("threads", thread_list, TRI_POOL_MAX_THREADS, l->threads, &l->n_threads, MAX_LIST, err);
+  tri_status status = tri_cli_int_list("prompt", prompts ? prompts : "128,512", 1 << 20, l->prompts, &l->n_prompts, MAX_LIST, err);
+  if (status == TRI_OK) status = read_threads(l->threads, &l->n_threads, err);
   if (status == TRI_OK && batch_list) status = tri_cli_int_list("batch", batch_list, 64, l->batches, &l->n_batches, MAX_LIST, err);
   if (status == TRI_OK) status = tri_model_open(&m, model_path, err);
   if (status != TRI_OK) return status;
@@ -244,8 +269,30 @@ static int bench_kernels(const tri_kernels *k) {
   tri_error err;
   int64_t counts[MAX_LIST];
   int n;
-  tri_status status = tri_cli_int_list("threads", thread_list, TRI_POOL_MAX_THREADS, counts, &n, MAX_LIST, &err);
+  tri_status status = read_threads(counts, &n, &err);
   if (status == TRI_OK) status = tri_bench_kernels(model_path, k, (int)counts[0], (int)repeats, as_json, &err);
+  return status == TRI_OK ? 0 : tri_cli_fail(&err);
+}
+
+/* What is else a list. */
+static tri_status read_one(const char *option, const char *text, int64_t most, int64_t *out, tri_error *err) {
+  int n = 1;
+  if (!text) return TRI_OK;
+  if (tri_cli_int_list(option, text, most, out, &n, 1, err) == TRI_OK) return TRI_OK;
+  return tri_status_fail(err, TRI_E_INVALID, "--%s %s: with --cluster a number from 1 to %lld is expected", option, text, (long long)most);
+}
+
+static int bench_cluster(void) {
+  tri_error err;
+  tri_bench_cluster o = {.model_path = model_path, .coordinator = coordinator, .key_dir = key_dir, .workers = workers, .wire = wire_name,
+                         .rate = rate, .requests = requests, .seconds = seconds, .prompt = 128, .predict = decode_tokens, .seed = seed,
+                         .timeline = timeline, .as_json = as_json};
+  tri_status status = tri_kv_parse(kv_name, &o.kv, &err);
+  if (status == TRI_OK)
+    status = tri_cli_int_list("streams", stream_list, TRI_BENCH_STREAMS, o.streams, &o.n_streams, TRI_BENCH_LOADS, &err);
+  if (status == TRI_OK) status = read_one("prompt", prompts, 1 << 20, &o.prompt, &err);
+  if (status == TRI_OK) status = read_one("threads", thread_list, TRI_POOL_MAX_THREADS, &o.threads, &err);
+  if (status == TRI_OK) status = tri_bench_over_cluster(&o, &err);
   return status == TRI_OK ? 0 : tri_cli_fail(&err);
 }
 
@@ -258,6 +305,7 @@ int tri_cli_bench(int argc, char **argv) {
   result results[MAX_LIST];
   int32_t context = 0, *tokens = NULL;
   char why[256];
+  if (whole_cluster) return bench_cluster();
   const tri_kernels *kernels = tri_kernels_pick(why, sizeof why);
   if (!kernels) return tri_status_fail(&err, TRI_E_UNSUPPORTED, "%s", why), tri_cli_fail(&err);
   if (kernels_only) return bench_kernels(kernels);

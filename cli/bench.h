@@ -44,4 +44,24 @@ TRI_MUST_CHECK tri_status tri_bench_sampling(const tri_kernels *k, bool as_json,
 /* `trireme bench --tokenizer TEXT`: MB/s from a text's bytes to ids, and from those of made-up texts that are awkward. */
 TRI_MUST_CHECK tri_status tri_bench_tokenizer(const char *model_path, const char *text_path, bool as_json, tri_error *err);
 
+enum { TRI_BENCH_LOADS = 8, TRI_BENCH_STREAMS = 1024 };
+
+typedef struct tri_bench_cluster {
+  const char *model_path;   /* for a cluster of our own; NULL, or to make prompts of its vocabulary: the running one */
+  const char *coordinator, *key_dir; /* of that; both NULL: a cluster of our own */
+  int64_t workers, threads; /* of our own; threads 0: the cores shared out */
+  const char *wire;
+  tri_ftype kv;
+  int64_t streams[TRI_BENCH_LOADS]; /* one load after the other */
+  int n_streams;
+  double rate;              /* > 0: one load, of so many jobs a second */
+  int64_t requests, seconds; /* of each load; 0: no limit. Both 0: for ten seconds */
+  int64_t prompt, predict, seed;
+  const char *timeline;     /* a file for the picture of the last load; NULL: none */
+  bool as_json;
+} tri_bench_cluster;
+
+/* `trireme bench --cluster`: what a cluster does under loads, and how busy its stages are. */
+TRI_MUST_CHECK tri_status tri_bench_over_cluster(const tri_bench_cluster *o, tri_error *err);
+
 #endif

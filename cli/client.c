@@ -157,16 +157,35 @@ tri_status tri_client_next(tri_client *c, tri_client_event *out, int64_t timeout
   }
 }
 
-tri_status tri_client_status(tri_client *c, tri_buf *json, int64_t timeout_ms, tri_error *err) {
-  c->outgoing = (tri_msg){.kind = TRI_MSG_STATUS_REQUEST, .status_request = {.protocol = TRI_PROTOCOL}};
+/* The answer to c->outgoing, which is to be a document of that kind. */
+static tri_status fetch(tri_client *c, tri_msg_kind kind, tri_buf *json, int64_t timeout_ms, tri_error *err) {
   tri_status status = send_out(c, NULL, 0, err);
   tri_client_event e;
   if (status == TRI_OK) status = tri_client_next(c, &e, timeout_ms, err);
   if (status != TRI_OK) return status;
   if (e.msg->kind == TRI_MSG_REFUSE)
     return tri_status_fail(err, (tri_status)e.msg->refuse.status, "the coordinator refused: %s", e.msg->refuse.text);
-  if (e.msg->kind != TRI_MSG_STATUS)
+  if (e.msg->kind != kind)
     return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator answered with %s", tri_msg_kind_name(e.msg->kind));
   tri_buf_append(json, e.payload, e.payload_len);
-  return tri_buf_ok(json) ? TRI_OK : tri_status_fail(err, TRI_E_NOMEM, "out of memory for the status");
+  return tri_buf_ok(json) ? TRI_OK : tri_status_fail(err, TRI_E_NOMEM, "out of memory for the %s", tri_msg_kind_name(kind));
+}
+
+tri_status tri_client_status(tri_client *c, tri_buf *json, int64_t timeout_ms, tri_error *err) {
+  c->outgoing = (tri_msg){.kind = TRI_MSG_STATUS_REQUEST, .status_request = {.protocol = TRI_PROTOCOL}};
+  return fetch(c, TRI_MSG_STATUS, json, timeout_ms, err);
+}
+
+static void ask_trace(tri_client *c, tri_trace_action action, uint64_t after) {
+  c->outgoing = (tri_msg){.kind = TRI_MSG_TRACE_REQUEST, .trace_request = {.protocol = TRI_PROTOCOL, .action = action, .after = after}};
+}
+
+tri_status tri_client_trace(tri_client *c, tri_trace_action action, uint64_t after, tri_buf *json, int64_t timeout_ms, tri_error *err) {
+  ask_trace(c, action, after);
+  return fetch(c, TRI_MSG_TRACE, json, timeout_ms, err);
+}
+
+tri_status tri_client_ask_trace(tri_client *c, uint64_t after, tri_error *err) {
+  ask_trace(c, TRI_TRACE_GET, after);
+  return send_out(c, NULL, 0, err);
 }

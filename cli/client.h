@@ -25,7 +25,7 @@ TRI_MUST_CHECK tri_status tri_client_cancel(tri_client *c, uint64_t job, tri_err
 TRI_MUST_CHECK tri_status tri_client_drain(tri_client *c, const char *name, bool undo, tri_error *err);
 
 typedef struct tri_client_event {
-  const tri_msg *msg;     /* ACCEPTED, REFUSE (of the oldest submit without an answer), TOKENS, DONE, STATUS or DRAINING */
+  const tri_msg *msg;     /* ACCEPTED, REFUSE (of the oldest submit without an answer), TOKENS, DONE, STATUS, DRAINING or TRACE */
   const uint8_t *payload; /* both valid until the next call on this client */
   size_t payload_len;
 } tri_client_event;
@@ -34,5 +34,10 @@ typedef struct tri_client_event {
 TRI_MUST_CHECK tri_status tri_client_next(tri_client *c, tri_client_event *out, int64_t timeout_ms, tri_error *err);
 /* Ask for the coordinator's status and wait for it: JSON, appended to *json. No jobs may be under way. */
 TRI_MUST_CHECK tri_status tri_client_status(tri_client *c, tri_buf *json, int64_t timeout_ms, tri_error *err);
+/* Begin or end tracing steps, or get those after that one, and wait for the answer: likewise. docs/PROTOCOL.md has the document. */
+TRI_MUST_CHECK tri_status tri_client_trace(tri_client *c, tri_trace_action action, uint64_t after, tri_buf *json, int64_t timeout_ms,
+                                           tri_error *err);
+/* Get them while jobs are under way: the answer is an event. */
+TRI_MUST_CHECK tri_status tri_client_ask_trace(tri_client *c, uint64_t after, tri_error *err);
 
 #endif

@@ -31,28 +31,6 @@ static const tri_args_spec spec = {
     "-m FILE -p PROMPT [--workers K] [options]",
     "  trireme local -m models/story-bitnet.gguf --workers 3 -p \"Once upon a time\" -n 100\n", args, sizeof args / sizeof *args};
 
-/* The workers' counters come with their heartbeats: wait, not long, until those of all stages have seen the whole job. */
-static tri_status fetch_final_status(tri_client *client, const tri_follow *f, json_t **out, tri_error *err) {
-  enum { MOST_MS = 2000, ANSWER_MS = 5000, PAUSE_MS = 30 };
-  int64_t until = tri_clock_ms() + MOST_MS;
-  json_int_t rows = (json_int_t)f->done.prompt_tokens + (f->done.tokens ? f->done.tokens - 1 : 0);
-  for (;;) {
-    tri_status status = tri_nodes_fetch(client, out, ANSWER_MS, err);
-    if (status != TRI_OK) return status;
-    bool complete = true;
-    size_t i;
-    json_t *w;
-    json_array_foreach(json_object_get(*out, "workers"), i, w)
-      if (json_object_get(w, "stage") && json_integer_value(json_object_get(w, "rows")) < rows) complete = false;
-    if (complete || tri_clock_ms() > until) return TRI_OK;
-    json_decref(*out);
-    *out = NULL;
-    tri_client_event none;
-    status = tri_client_next(client, &none, PAUSE_MS, err);
-    if (status != TRI_E_TIMEOUT) return status == TRI_OK ? tri_status_fail(err, TRI_E_PROTOCOL, "an event without a job") : status;
-  }
-}
-
 static void report(const tri_follow *f, json_t *nodes) {
   if (as_json) {
     json_t *doc = tri_follow_json(f);
@@ -74,7 +52,8 @@ static tri_status run(tri_cluster *cluster, const tri_msg_submit *request, const
   if (status != TRI_OK) return status;
   tri_follow f = {.request = request, .payload = payload, .quiet = as_json, .show_prompt = !no_prompt};
   status = tri_follow_job(client, &f, err);
-  if (status == TRI_OK) status = fetch_final_status(client, &f, &nodes, err);
+  json_int_t rows = (json_int_t)f.done.prompt_tokens + (f.done.tokens ? f.done.tokens - 1 : 0);
+  if (status == TRI_OK) status = tri_nodes_settle(client, NULL, rows, &nodes, err);
   if (status == TRI_OK) report(&f, nodes);
   json_decref(nodes);
   tri_follow_free(&f);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "base/clock.h"
 
 tri_status tri_nodes_fetch(tri_client *c, json_t **out, int64_t timeout_ms, tri_error *err) {
   tri_buf text = {0};
@@ -19,6 +20,38 @@ static const char *text_of(const json_t *o, const char *key) {
   return s ? s : "";
 }
 static double number_of(const json_t *o, const char *key) { return json_number_value(json_object_get(o, key)); }
+
+json_t *tri_nodes_find(const json_t *status, const char *name) {
+  size_t i;
+  json_t *w;
+  json_array_foreach(json_object_get(status, "workers"), i, w)
+    if (strcmp(text_of(w, "name"), name) == 0) return w;
+  return NULL;
+}
+
+static bool have_reported(const json_t *status, const json_t *since, json_int_t rows) {
+  size_t i;
+  json_t *w;
+  json_array_foreach(json_object_get(status, "workers"), i, w) {
+    json_int_t before = json_integer_value(json_object_get(since ? tri_nodes_find(since, text_of(w, "name")) : NULL, "rows"));
+    if (json_object_get(w, "stage") && json_integer_value(json_object_get(w, "rows")) - before < rows) return false;
+  }
+  return true;
+}
+
+tri_status tri_nodes_settle(tri_client *c, const json_t *since, json_int_t rows, json_t **out, tri_error *err) {
+  enum { MOST_MS = 2000, ANSWER_MS = 5000, PAUSE_MS = 30 };
+  int64_t until = tri_clock_ms() + MOST_MS;
+  for (;;) {
+    tri_status status = tri_nodes_fetch(c, out, ANSWER_MS, err);
+    if (status != TRI_OK || have_reported(*out, since, rows) || tri_clock_ms() > until) return status;
+    json_decref(*out);
+    *out = NULL;
+    tri_client_event none;
+    status = tri_client_next(c, &none, PAUSE_MS, err);
+    if (status != TRI_E_TIMEOUT) return status == TRI_OK ? tri_status_fail(err, TRI_E_PROTOCOL, "an event without a job") : status;
+  }
+}
 
 static void describe_layers(const json_t *w, char *out, size_t size) {
   if (!json_object_get(w, "stage")) {

@@ -9,6 +9,11 @@
 
 /* Ask and parse; *out is the caller's reference. */
 TRI_MUST_CHECK tri_status tri_nodes_fetch(tri_client *c, json_t **out, int64_t timeout_ms, tri_error *err);
+/* The same when all stages have reported `rows` more rows than in `since` (NULL: in all), as their counters come with heartbeats; after
+ * two seconds as it is. No jobs may be under way. */
+TRI_MUST_CHECK tri_status tri_nodes_settle(tri_client *c, const json_t *since, json_int_t rows, json_t **out, tri_error *err);
+/* The worker of this name; NULL: none. */
+json_t *tri_nodes_find(const json_t *status, const char *name);
 /* One line a worker: stage, name, layers, memory, ms per token, bytes per hop … */
 void tri_nodes_table(const json_t *status, FILE *out);
 
