@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/file.h"
 #include "cli/bench.h"
 #include "cli/cluster.h"
 #include "cli/interrupt.h"
@@ -22,6 +23,8 @@ typedef struct subject {
   int32_t *ids;       /* that prompts are made of */
   size_t n_ids;
   bool has_text;      /* they are those of a vocabulary's text */
+  tri_status drawn;   /* what came of the timeline */
+  tri_error draw_err;
 } subject;
 
 /* --- one load --- */
@@ -119,20 +122,32 @@ static tri_status draw(const subject *s, const level *l, const tri_steps *steps,
   return tri_timeline_write(&(tri_timeline){steps, &l->steps, names, from_us, to_us, title}, s->o->timeline, err);
 }
 
-static tri_status measure(const subject *s, level *l, bool is_last, tri_error *err) {
+static tri_status run_load(const subject *s, level *l, tri_load_result *out, tri_error *err) {
+  char name[24], label[48];
+  name_load(l, name);
+  snprintf(label, sizeof label, "%s%s", name, l->load.rate > 0 ? "" : l->load.streams == 1 ? " stream" : " streams");
+  tri_progress progress = tri_progress_begin(label);
+  progress.unit = l->load.requests ? "jobs" : "s";
+  l->load.progress = tri_progress_update, l->load.progress_arg = &progress;
+  tri_status status = tri_load_run(s->client, &l->load, out, err);
+  tri_progress_end(&progress);
+  return status;
+}
+
+static tri_status measure(subject *s, level *l, bool is_last, tri_error *err) {
   tri_load_result r = {0};
   json_t *before = NULL, *after = NULL;
   int64_t from = 0, to = 0;
   bool found = false;
   tri_status status = tri_nodes_fetch(s->client, &before, TIMEOUT_MS, err);
-  if (status == TRI_OK) status = tri_load_run(s->client, &l->load, &r, err);
+  if (status == TRI_OK) status = run_load(s, l, &r, err);
   if (status == TRI_OK) status = tri_nodes_settle(s->client, before, rows_of(&r.steps), &after, err);
   if (status == TRI_OK) status = take_times(l, &r, err);
   if (status == TRI_OK) take_nodes(l, before, after);
   if (status == TRI_OK) status = tri_steps_window(&r.steps, l->load.streams, &from, &to, &found, err);
   if (status == TRI_OK && !found) status = tri_steps_window(&r.steps, 0, &from, &to, &found, err);
   if (status == TRI_OK && found) tri_steps_measure_within(&r.steps, from, to, &l->steps);
-  if (status == TRI_OK && is_last && s->o->timeline) status = draw(s, l, &r.steps, from, to, err);
+  if (status == TRI_OK && is_last && s->o->timeline) s->drawn = draw(s, l, &r.steps, from, to, &s->draw_err);
   json_decref(before), json_decref(after);
   tri_load_free(&r);
   return status;
@@ -263,9 +278,18 @@ static tri_status dial(subject *s, tri_error *err) {
   return tri_client_dial(&s->client, s->o->coordinator, s->o->key_dir, s->interrupt.fd, TIMEOUT_MS, err);
 }
 
+/* Before time is spent on loads. */
+static tri_status check_timeline(const char *path, tri_error *err) {
+  tri_file_writer *w = NULL;
+  tri_status status = path ? tri_file_writer_open(&w, path, 0644, err) : TRI_OK;
+  tri_file_writer_abort(&w);
+  return status;
+}
+
 static tri_status open_subject(subject *s, int64_t slots, tri_error *err) {
   json_t *doc = NULL;
-  tri_status status = s->o->model_path ? tri_model_open(&s->own_model, s->o->model_path, err) : TRI_OK;
+  tri_status status = check_timeline(s->o->timeline, err);
+  if (status == TRI_OK && s->o->model_path) status = tri_model_open(&s->own_model, s->o->model_path, err);
   if (status == TRI_OK) status = s->o->coordinator || s->o->key_dir ? dial(s, err) : start_own(s, slots, err);
   if (status == TRI_OK) status = tri_nodes_fetch(s->client, &doc, TIMEOUT_MS, err);
   if (status == TRI_OK) status = tri_nodes_read_model(doc, &s->model, err);
@@ -300,6 +324,7 @@ tri_status tri_bench_over_cluster(const tri_bench_cluster *o, tri_error *err) {
   if (status == TRI_OK) {
     if (o->as_json) print_json(&s, levels, n);
     else print_text(&s, levels, n);
+    if (s.drawn != TRI_OK) *err = s.draw_err, status = s.drawn;
   }
   close_subject(&s);
   free(levels);

@@ -155,6 +155,13 @@ static int64_t wait_ms(const run *r, int64_t now_us, int64_t until_us) {
   return next > now_us ? (next - now_us + 999) / 1000 : 0;
 }
 
+static void tell_progress(const run *r, int64_t now_us) {
+  const tri_load *l = r->load;
+  if (!l->progress) return;
+  if (l->requests) l->progress(l->progress_arg, r->ended, l->requests);
+  else l->progress(l->progress_arg, (uint64_t)(now_us - r->out->begin_us) / 1000000, (uint64_t)l->seconds);
+}
+
 static tri_status go(run *r, int64_t until_us, tri_error *err) {
   tri_status status = TRI_OK;
   int64_t heard_us = tri_clock_us();
@@ -166,6 +173,7 @@ static tri_status go(run *r, int64_t until_us, tri_error *err) {
     if (status == TRI_OK && !r->polling && now_us >= r->poll_us)
       r->polling = true, status = tri_client_ask_trace(r->client, r->out->steps.last, err);
     if (status != TRI_OK) break;
+    tell_progress(r, now_us);
     tri_client_event e;
     status = tri_client_next(r->client, &e, wait_ms(r, now_us, until_us), err);
     if (status == TRI_OK) heard_us = tri_clock_us(), status = on_event(r, &e, heard_us, err);

@@ -15,6 +15,8 @@ typedef struct tri_load {
   uint64_t seed;     /* of arrivals, prompts and answers */
   const int32_t *ids; /* [n_ids] what prompts are made of */
   size_t n_ids;
+  void (*progress)(void *arg, uint64_t done, uint64_t total); /* jobs, or seconds if there is a limit to those alone; may be NULL */
+  void *progress_arg;
 } tri_load;
 
 typedef struct tri_load_job {

@@ -6,6 +6,9 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/file.h"
 
 enum { WORKERS = 3 };
 
@@ -67,6 +70,39 @@ static void numbers_agree_with_each_other(void **state) {
   /* by Little's law: one step of one row at a time, but while a prompt goes in chunks */
   assert_true(real_of(json_array_get(loads, 0), "steps_on_way") < real_of(json_array_get(loads, 1), "steps_on_way"));
   json_decref(doc);
+}
+
+static int count(const char *text, const char *part) {
+  int n = 0;
+  for (; (text = strstr(text, part)); text++) n++;
+  return n;
+}
+
+/* A picture that a strict reader of XML takes, if there is one here, with a lane for each stage, and scripts nowhere. */
+static void a_timeline_is_drawn(void **state) {
+  (void)state;
+  char path[] = "/tmp/trireme-timeline-XXXXXX", command[256];
+  tri_buf said = {0}, svg = {0};
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  close(fd);
+  int code = lab_program((const char *[]){"trireme", "bench", "--cluster", "-m", LAB_MODEL, "-w", "3", "-t", "1", "--streams", "4",
+                                          "-p", "40", "-n", "20", "--requests", "12", "--timeline", path, NULL}, &said);
+  if (code) fail_msg("%s", (char *)said.data);
+  assert_ok(tri_file_read(&svg, path, 400 << 10, &err), err);
+  snprintf(command, sizeof command, "if command -v xmllint > /dev/null; then xmllint --noout %s; fi", path);
+  assert_int_equal(system(command), 0);
+  unlink(path);
+  const char *text = (char *)svg.data;
+  assert_int_equal(count(text, "class=\"l\" x=\"150"), WORKERS + 1); /* one is the legend's */
+  for (const char *const *part = (const char *[]){"1 w1", "2 w2", "3 w3", "3 stages, 4 streams", "busiest stage", NULL}; *part; part++)
+    if (!strstr(text, *part)) fail_msg("no '%s' in the timeline", *part);
+  int steps = count(text, "<title>step ");
+  assert_true(steps >= 20);
+  assert_true(count(text, "class=\"c") >= WORKERS * steps);
+  assert_true(count(text, "class=\"h\"") > 1); /* 40 rows are two steps at least */
+  assert_int_equal(count(text, "<script"), 0);
+  tri_buf_free(&said), tri_buf_free(&svg);
 }
 
 static json_t *trace(tri_client *client, tri_trace_action action) {
@@ -150,6 +186,9 @@ static void what_makes_no_sense_is_refused(void **state) {
   assert_non_null(strstr((char *)said.data, "which cluster?"));
   assert_int_equal(lab_program((const char *[]){"trireme", "bench", "--cluster", "-m", LAB_MODEL, "-p", "16,32", NULL}, &said), 2);
   assert_non_null(strstr((char *)said.data, "--prompt 16,32"));
+  assert_int_equal(lab_program((const char *[]){"trireme", "bench", "--cluster", "-m", LAB_MODEL, "--timeline", "/nowhere/t.svg", NULL},
+                               &said), 1);
+  assert_non_null(strstr((char *)said.data, "/nowhere/t.svg"));
   assert_int_equal(lab_program((const char *[]){"trireme", "bench", "--cluster", "-m", LAB_MODEL, "-p", "9000", NULL}, &said), 2);
   assert_non_null(strstr((char *)said.data, "context"));
   tri_buf_free(&said);
@@ -157,6 +196,7 @@ static void what_makes_no_sense_is_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(numbers_agree_with_each_other),
+                                     cmocka_unit_test(a_timeline_is_drawn),
                                      cmocka_unit_test(a_trace_accounts_for_all_that_was_computed),
                                      cmocka_unit_test(a_running_cluster_under_a_rate), cmocka_unit_test(what_makes_no_sense_is_refused)};
   return cmocka_run_group_tests(tests, lab_begin, lab_end);
