@@ -2,33 +2,14 @@
 #include "engine/single.h"
 
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The CPU quota of this process' cgroup in cores (v2, then v1), or 0 when there is none. */
-static double quota_cores(void) {
-  double quota = 0, period = 0;
-  FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-  if (f) {
-    if (fscanf(f, "%lf %lf", &quota, &period) != 2) quota = 0; /* "max" */
-    fclose(f);
-  } else {
-    const char *const paths[] = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"};
-    double *const values[] = {&quota, &period};
-    for (int i = 0; i < 2; i++) {
-      if (!(f = fopen(paths[i], "r"))) return 0;
-      if (fscanf(f, "%lf", values[i]) != 1) *values[i] = 0;
-      fclose(f);
-    }
-  }
-  return quota > 0 && period > 0 ? quota / period : 0;
-}
+#include "base/quota.h"
 
 int tri_single_cores(void) {
   cpu_set_t set;
   int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  double quota = quota_cores();
+  double quota = tri_quota_cores();
   if (quota > 0 && quota < cores) cores = (int)quota + (quota > (int)quota);
   return cores < 1 ? 1 : cores > TRI_POOL_MAX_THREADS ? TRI_POOL_MAX_THREADS : cores;
 }

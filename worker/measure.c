@@ -2,8 +2,10 @@
 #include "worker/measure.h"
 
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/quota.h"
 
 /* Other processes only ever add time. One row's runs are short, so most are left alone on a busy machine too, and the median counts: the
  * least would be of one some of whose weights were in a cache. Many rows' are long, and bound by computing: there the least counts. */
@@ -38,21 +40,38 @@ static int64_t typical(int64_t *ns, int n, bool many_rows) {
   return ns[many_rows ? 0 : n / 2];
 }
 
+typedef struct moment {
+  int64_t ns, cpu_ns; /* CPU time of all threads; 0 without a quota */
+} moment;
+
+static moment now(double quota) {
+  struct timespec t = {0};
+  if (quota > 0) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (moment){tri_clock_ns(), (int64_t)t.tv_sec * 1000000000 + t.tv_nsec};
+}
+
+/* Under a quota many short runs go by without meeting its end, but in the long run their CPU time takes what the quota makes of it. */
+static int64_t took(moment from, moment to, double quota) {
+  int64_t ns = to.ns - from.ns, long_ns = quota > 0 ? (int64_t)((double)(to.cpu_ns - from.cpu_ns) / quota) : 0;
+  return long_ns > ns ? long_ns : ns;
+}
+
 /* Rows of one sequence, at positions that follow each other as in decoding; times in us. The first round warms up. */
 static void time_runs(timing *t, int32_t n, double slices, uint32_t *layer_us, uint32_t *head_us) {
   int64_t until_ms = tri_clock_ms() + BUDGET_MS;
   tri_row rows[TRI_MEASURE_ROWS];
   int samples = 0;
+  double quota = tri_quota_cores();
   for (int i = 0; i <= LEAST_RUNS || (i < RUNS && tri_clock_ms() < until_ms); i++) {
     if (i == 1) samples = 0;
     for (size_t j = 0; j < (size_t)n * (size_t)t->shape->d; j++) t->hidden[j] = (float)((int)(j % 17) - 8) * 0.1f;
     for (int32_t r = 0; r < n; r++) rows[r] = (tri_row){.pos = n == 1 ? i % POSITIONS : r};
     for (int32_t s = 0; s < t->n && samples < SAMPLES; s++) {
-      int64_t start = tri_clock_ns();
+      moment start = now(quota);
       tri_stage_run(t->stages[s], rows, n, t->hidden);
-      int64_t middle = tri_clock_ns();
+      moment middle = now(quota);
       tri_stage_logits(t->stages[s], t->hidden, n, t->logits);
-      t->layer_ns[samples] = middle - start, t->head_ns[samples++] = tri_clock_ns() - middle;
+      t->layer_ns[samples] = took(start, middle, quota), t->head_ns[samples++] = took(middle, now(quota), quota);
     }
   }
   *layer_us = microseconds(typical(t->layer_ns, samples, n > 1));
