@@ -176,6 +176,12 @@ void coordinator_review(coordinator *c, int64_t now_ms);
 /* What a heartbeat says of a stage's speed. */
 void coordinator_look_at(coordinator *c, int index, const tri_msg_heartbeat *m, int64_t now_ms);
 
+/* --- remember.c --- */
+/* The plan that serves now, for the next start. */
+void coordinator_remember_plan(const coordinator *c);
+/* c->plan is the best plan for these workers: puts the remembered one in its place if that is nearly as good. */
+void coordinator_keep_plan(coordinator *c, const tri_plan_model *m, const tri_plan_worker *workers, uint32_t n, const tri_plan_options *options);
+
 /* --- clients.c --- */
 void coordinator_client_message(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
 /* Give free slots to the jobs that are next. */

@@ -172,6 +172,7 @@ static tri_status plan_over(coordinator *c, among whom, bool tell, int order[TRI
   tri_plan_options options = {.objective = c->config->objective, .fixed_order = ordered,
                               .rows = tri_plan_rows(config->slots, (uint32_t)live)};
   tri_status status = tri_plan_make(&c->plan, &m, workers, (uint32_t)n, &options, err);
+  if (status == TRI_OK && whom != AS_IT_IS) coordinator_keep_plan(c, &m, workers, (uint32_t)n, &options);
   char why[TRI_PLAN_REASON];
   for (uint32_t i = 0; i < n && tell && status == TRI_OK; i++)
     if (tri_plan_explain(&c->plan, &m, workers, (uint32_t)n, &options, i, why)) TRI_INFO("worker %s is %s", workers[i].name, why);
@@ -232,6 +233,7 @@ static void begin_serving(coordinator *c, int64_t now_ms) {
   c->trouble[0] = 0;
   c->retry_ms = 0;
   c->progress_ms = now_ms;
+  coordinator_remember_plan(c);
   set_pace(c, &c->pace);
   tri_scheduler_start(&c->scheduler, c->pipeline.epoch, &c->pace);
   if (!c->told_ready) tell_starter(c, "ready", "");

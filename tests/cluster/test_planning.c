@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* `trireme plan` as a user runs it, and a coordinator that keeps to a nodes file. */
+/* `trireme plan` as a user runs it, and a coordinator that keeps to a nodes file, or to the plan of before. */
 #include "tests/cluster/lab.h"
 
 #include <jansson.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/file.h"
 
 static char dir[PATH_MAX], nodes[PATH_MAX];
 
@@ -172,11 +174,63 @@ static void a_coordinator_keeps_to_a_nodes_file(void **state) {
   assert_fails(tri_cluster_start(&c, &o, &err), TRI_E_LIMIT, err, "w1 has layers 0-6 and w2 has layers 6-11: they overlap");
 }
 
+/* The coordinator started once more over the same keys, with a plan that it remembers, as the nodes file of this name in its folder.
+ * Its stages' workers and layers, "w2 0-2, w1 3-11". */
+static void stages_of_next_start(const tri_cluster *c, const char *remembered, char out[64]) {
+  char coordinator[PATH_MAX], file[PATH_MAX];
+  int fd, n = 0;
+  tri_buf said = {0};
+  tri_client *client;
+  size_t i;
+  json_t *w;
+  snprintf(coordinator, sizeof coordinator, "%.4000s/coordinator", tri_cluster_dir(c));
+  snprintf(file, sizeof file, "%.4000s/plan", coordinator);
+  FILE *f = fopen(file, "w");
+  assert_non_null(f);
+  assert_true(fputs(remembered, f) >= 0 && fclose(f) == 0);
+  pid_t pid = lab_spawn((const char *[]){"trireme-coordinator", "-m", LAB_MODEL, "--key", coordinator, "--listen", tri_cluster_endpoint(c),
+                                         "-w", "2", "--replan", "0", NULL}, &fd);
+  client = lab_dial(c);
+  lab_await_status(client, "\"serving\"");
+  assert_int_equal(tri_client_status(client, &said, LAB_WAIT_MS, NULL), TRI_OK);
+  json_t *doc = json_loadb((char *)said.data, said.len, 0, NULL);
+  json_array_foreach(json_object_get(doc, "workers"), i, w)
+    n += snprintf(out + n, 64 - (size_t)n, "%s%s %.0f-%.0f", i ? ", " : "", text_of(w, "name"), number_of(w, "first"), number_of(w, "last"));
+  json_decref(doc);
+  tri_client_close(&client);
+  tri_buf_clear(&said);
+  kill(pid, SIGTERM);
+  assert_int_equal(lab_finish(pid, fd, &said), 0);
+  tri_buf_free(&said);
+}
+
+static void workers_keep_their_places(void **state) {
+  (void)state;
+  char stages[64], file[PATH_MAX];
+  tri_buf text = {0};
+  tri_cluster *c = lab_start(2, 0, TRI_WIRE_INT8);
+  snprintf(file, sizeof file, "%.4000s/coordinator/plan", tri_cluster_dir(c));
+  assert_int_equal(tri_file_read(&text, file, 4096, NULL), TRI_OK);
+  assert_non_null(strstr((char *)text.data, "layers = \"0-"));
+  tri_buf_free(&text);
+  kill(tri_cluster_pid(c, -1), SIGKILL);
+  lab_await_exit(tri_cluster_pid(c, -1));
+  stages_of_next_start(c, "[[node]]\nname = 'w2'\nlayers = '0-2'\n[[node]]\nname = 'w1'\nlayers = '3-11'\n", stages);
+  assert_string_equal(stages, "w2 0-2, w1 3-11"); /* a poor one, but --replan 0 wants no other */
+  static const char *const useless[] = {"no nodes file", "[[node]]\nname = 'w2'\nlayers = '0-2'\n[[node]]\nname = 'gone'\nlayers = '3-11'\n",
+                                        "[[node]]\nname = 'w2'\nlayers = '0-2'\n[[node]]\nname = 'w1'\nlayers = '3-40'\n"};
+  for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
+    stages_of_next_start(c, useless[i], stages);
+    assert_string_not_equal(stages, "w2 0-2, w1 3-11");
+  }
+  tri_cluster_stop(&c);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(plans_for_a_file),       cmocka_unit_test(prints_a_table),
       cmocka_unit_test(errors_say_what_to_do),  cmocka_unit_test(asks_a_running_cluster),
-      cmocka_unit_test(a_coordinator_keeps_to_a_nodes_file),
+      cmocka_unit_test(a_coordinator_keeps_to_a_nodes_file), cmocka_unit_test(workers_keep_their_places),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
