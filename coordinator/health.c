@@ -52,7 +52,7 @@ bool tri_health_is_out(const tri_health_record *r, int64_t now_ms, char why[TRI_
   if (r->leaving) snprintf(why, TRI_MAX_NAME, "it wants to end");
   else if (r->drained) snprintf(why, TRI_MAX_NAME, "drained");
   else if (now_ms < r->out_until_ms)
-    snprintf(why, TRI_MAX_NAME, "lost %d times in a short time; back in %lld s", TRI_HEALTH_LOSSES,
+    snprintf(why, TRI_MAX_NAME, "failed %d times in a short time; back in %lld s", TRI_HEALTH_LOSSES,
              (long long)(r->out_until_ms - now_ms + 999) / 1000);
   else return false;
   return true;

@@ -56,7 +56,7 @@ bool tri_health_tempo(tri_health_record *r, double ratio, uint64_t steps, int64_
 bool tri_health_forget(tri_health *h, int64_t now_ms);
 /* Has somebody's time out ended in (since, now]? */
 bool tri_health_came_back(const tri_health *h, int64_t since_ms, int64_t now_ms);
-/* It was lost without having wanted to end. True: once too often. */
+/* It was lost without having wanted to end, or ended an epoch by a fault or a wrong message of its own. True: once too often. */
 bool tri_health_lost(tri_health_record *r, int64_t now_ms);
 /* Drained, or about to end: not to be used, whatever that costs. */
 static inline bool tri_health_unwilling(const tri_health_record *r) { return r->drained || r->leaving; }

@@ -54,16 +54,21 @@ void coordinator_drop_pipeline(coordinator *c, const char *why, int64_t now_ms) 
   }
 }
 
+/* It ended an epoch: by its loss, or by what it said. */
+static void count_failure(coordinator *c, int index, int64_t now_ms) {
+  tri_health_record *health = coordinator_health_of(c, index);
+  if (!health->leaving && tri_health_lost(health, now_ms))
+    TRI_WARN("worker %s failed %d times in a short time: plans leave it out for %lld s", worker_at(c, index)->hello.name, TRI_HEALTH_LOSSES,
+             (long long)health->out_ms / 1000);
+}
+
 static void lose_worker(coordinator *c, int index, const char *how, int64_t now_ms) {
   tri_worker *w = worker_at(c, index);
   char text[TRI_MAX_TEXT];
   int stage = w->stage;
-  tri_health_record *health = coordinator_health_of(c, index);
-  if (health->leaving) TRI_INFO("worker %s has left", w->hello.name);
+  if (coordinator_health_of(c, index)->leaving) TRI_INFO("worker %s has left", w->hello.name);
   else TRI_WARN("worker %s from %s: %s", w->hello.name, w->address, how);
-  if (!health->leaving && tri_health_lost(health, now_ms))
-    TRI_WARN("worker %s was lost %d times in a short time: plans leave it out for %lld s", w->hello.name, TRI_HEALTH_LOSSES,
-             (long long)health->out_ms / 1000);
+  count_failure(c, index, now_ms);
   if (tri_change_uses(&c->change, index)) coordinator_call_off_change(c);
   if (stage >= 0)
     snprintf(text, sizeof text, "worker %s (stage %d, layers %u to %u) was lost: %s", w->hello.name, stage + 1,
@@ -286,6 +291,7 @@ static void on_result(coordinator *c, int index, const tri_msg_result *m, const 
     return;
   }
   snprintf(text, sizeof text, "worker %s: %s", w->hello.name, err.text);
+  count_failure(c, index, now_ms);
   coordinator_drop_pipeline(c, text, now_ms);
 }
 
@@ -301,7 +307,9 @@ static void on_fault(coordinator *c, int index, const tri_msg_fault *m, int64_t 
   /* a broken link is most often the other end's death: then that is the cause to name */
   uint32_t epoch = c->pipeline.epoch;
   probe(c, now_ms);
-  if (c->pipeline.epoch == epoch) coordinator_drop_pipeline(c, text, now_ms);
+  if (c->pipeline.epoch != epoch || c->pipeline.state == TRI_PIPELINE_IDLE) return;
+  if (m->status != TRI_E_IO) count_failure(c, index, now_ms); /* not where a link broke, which may be the other end's doing */
+  coordinator_drop_pipeline(c, text, now_ms);
 }
 
 static uint32_t epoch_of(const tri_msg *m) {
@@ -333,7 +341,9 @@ static void on_epoch_message(coordinator *c, int index, const tri_incoming *in, 
   } else {
     on_fault(c, index, &m->fault, now_ms);
   }
-  if (status != TRI_OK) coordinator_drop_pipeline(c, err.text, now_ms);
+  if (status == TRI_OK) return;
+  count_failure(c, index, now_ms);
+  coordinator_drop_pipeline(c, err.text, now_ms);
 }
 
 static void on_heartbeat(coordinator *c, int index, const tri_msg_heartbeat *m, int64_t now_ms) {

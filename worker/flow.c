@@ -79,8 +79,10 @@ static bool has_slots(const worker *w, const tri_msg_step *m) {
 static bool has_times(const worker *w, const tri_msg_step *m) { return !m->trace || m->times.n == w->assign.stage; }
 
 static void drop_step(worker *w, const char *why) {
+  char key[TRI_KEY_TEXT] = "";
+  if (w->assign.has_upstream) tri_keys_text(w->assign.upstream_key, key);
   w->dropped++;
-  TRI_WARN("a step was dropped: %s", why);
+  TRI_WARN("a step of %s%.8s was dropped: %s", *key ? "the stage before, key " : "the coordinator", key, why);
 }
 
 static void read_upstream(void *arg) {

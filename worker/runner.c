@@ -31,6 +31,7 @@ struct tri_runner {
   const tri_model *model;     /* the shard's */
   tri_stage *stage;
   uint32_t epoch;
+  uint64_t last_step;         /* that was run in it; they count up */
   tri_wire wire;
   float *hidden;              /* [max_rows, d] */
   tri_row *rows;              /* [max_rows] */
@@ -160,6 +161,7 @@ static tri_status load(tri_runner *r, tri_task *t) {
   if (status == TRI_OK && a->head) status = tri_finish_create(&r->finish, r->stage, r->model, r->kernels, &t->err);
   if (status != TRI_OK) return close_stage(r), status;
   r->epoch = t->epoch;
+  r->last_step = 0;
   r->wire = (tri_wire)a->wire;
   t->stage_bytes = tri_stage_bytes(r->stage) + a->max_rows * (d * sizeof *r->hidden + sizeof *r->rows);
   if (r->finish) t->stage_bytes += tri_finish_bytes(r->finish);
@@ -172,6 +174,8 @@ static tri_status load(tri_runner *r, tri_task *t) {
 static tri_status check_step(tri_runner *r, tri_task *t, size_t d) {
   const tri_msg_step *m = &t->step;
   const tri_stage_spec *spec = tri_stage_get_spec(r->stage);
+  if (m->id <= r->last_step)
+    return tri_status_fail(&t->err, TRI_E_PROTOCOL, "step %llu comes after step %llu", (unsigned long long)m->id, (unsigned long long)r->last_step);
   if (m->n_rows > (uint32_t)spec->max_rows)
     return tri_status_fail(&t->err, TRI_E_PROTOCOL, "a step of %u rows, at most %d were agreed", m->n_rows, spec->max_rows);
   size_t want = spec->embed ? 0 : m->n_rows * tri_wire_row_bytes(r->wire, d);
@@ -198,6 +202,7 @@ static tri_status step(tri_runner *r, tri_task *t) {
   tri_status status = check_step(r, t, d);
   for (size_t i = 0; i < t->n_opens && status == TRI_OK; i++) status = tri_finish_open(r->finish, &t->opens[i], &t->err);
   if (status != TRI_OK) return status;
+  r->last_step = m->id;
   if (t->payload_len) tri_wire_decode(r->kernels, r->wire, t->payload, m->n_rows, d, r->hidden);
   free(t->payload), t->payload = NULL;
   tri_stage_run(r->stage, r->rows, (int32_t)m->n_rows, r->hidden);

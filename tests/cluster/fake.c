@@ -48,11 +48,14 @@ void fake_send(fake *f, const tri_msg *m) {
   assert_ok(tri_link_send(f->control, NULL, m, NULL, 0, false, &err), err);
 }
 
-void fake_hello(fake *f, const char *name) {
+void fake_hello(fake *f, const char *name) { fake_boast(f, name, 50, 0, 1ull << 32); }
+
+void fake_boast(fake *f, const char *name, uint32_t us, uint32_t rows_us, uint64_t memory_bytes) {
   tri_error err = {0};
   tri_model *model;
   tri_msg m = {.kind = TRI_MSG_HELLO,
-               .hello = {.protocol = TRI_PROTOCOL, .threads = 1, .layer_us = 50, .head_us = 50, .memory_bytes = 1ull << 32,
+               .hello = {.protocol = TRI_PROTOCOL, .threads = 1, .layer_us = us, .head_us = us, .layer_rows_us = rows_us,
+                         .head_rows_us = rows_us, .memory_bytes = memory_bytes,
                          .version = "fake"}};
   snprintf(m.hello.name, sizeof m.hello.name, "%s", name);
   snprintf(m.hello.isa, sizeof m.hello.isa, "none");

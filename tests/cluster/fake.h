@@ -20,6 +20,8 @@ typedef struct fake {
 void fake_open(fake *f, const tri_cluster *c, const char *node);
 void fake_close(fake *f);
 void fake_hello(fake *f, const char *name);
+/* As one that says so of a layer's and the head's time, for one row and for many (0: not measured), and of its memory. */
+void fake_boast(fake *f, const char *name, uint32_t us, uint32_t rows_us, uint64_t memory_bytes);
 /* Run until a message of this kind has come over the control link; it is in f->msg. Others are passed over. */
 void fake_await(fake *f, tri_msg_kind kind);
 void fake_send(fake *f, const tri_msg *m);

@@ -279,12 +279,13 @@ static void lying_frames_are_dropped_and_counted(void **state) {
   fake_send_step(&f, &step, 8 << 20); /* more than was ever agreed: the connection is cut */
   fake_await_data(&f, 2);
   fake_send_step(&f, &step, step.step.n_rows * 512 * sizeof(float));
+  fake_send_step(&f, &step, step.step.n_rows * 512 * sizeof(float)); /* once more */
   lab_job job;
   lab_collect(client, &job);
   assert_int_equal(job.done.reason, TRI_DONE_LENGTH);
   assert_int_equal(job.ids.len, 2);
   lab_job_free(&job);
-  lab_await_status(client, "\"dropped\": 7");
+  lab_await_status(client, "\"dropped\": 8");
   tri_client_close(&client);
   fake_close(&f);
   tri_cluster_stop(&c);
@@ -320,6 +321,33 @@ static void a_worker_that_breaks_the_protocol_is_named(void **state) {
   assert_ok(tri_cluster_restart(c, 1, &err), err); /* the honest holder of that key */
   lab_await_status(client, "\"serving\"");
   check_serves(client);
+  tri_client_close(&client);
+  tri_cluster_stop(&c);
+}
+
+/* It would be the fastest by far, with room for everything: until it has failed too often. */
+static void a_worker_that_lies_about_its_memory_is_left_out(void **state) {
+  (void)state;
+  fake f;
+  tri_cluster *c;
+  const tri_cluster_options o = {.model_path = LAB_MODEL, .workers = 2, .threads = 1, .context = LAB_CONTEXT, .least = 1, .absent = 2};
+  assert_ok(tri_cluster_start(&c, &o, &err), err);
+  tri_client *client = lab_dial(c);
+  fake_open(&f, c, "w2");
+  fake_boast(&f, "liar", 1, 1, 1ull << 50);
+  for (int i = 0; i < 3; i++) {
+    fake_await(&f, TRI_MSG_ASSIGN);
+    assert_int_equal(f.msg.assign.stages, 1);
+    tri_msg fault = {.kind = TRI_MSG_FAULT, .fault = {.epoch = f.msg.assign.epoch, .status = TRI_E_NOMEM}};
+    snprintf(fault.fault.text, sizeof fault.fault.text, "cannot load its stage: out of memory");
+    if (i == 0) assert_ok(tri_cluster_restart(c, 0, &err), err); /* an honest one */
+    if (i == 0) lab_await_status(client, "\"name\": \"w1\"");
+    fake_send(&f, &fault);
+  }
+  lab_await_status(client, "failed 3 times in a short time");
+  lab_await_status(client, "\"serving\"");
+  check_serves(client);
+  fake_close(&f);
   tri_client_close(&client);
   tri_cluster_stop(&c);
 }
@@ -413,6 +441,7 @@ int main(void) {
       cmocka_unit_test(wrong_prompts_are_refused),
       cmocka_unit_test(lying_frames_are_dropped_and_counted),
       cmocka_unit_test(a_worker_that_breaks_the_protocol_is_named),
+      cmocka_unit_test(a_worker_that_lies_about_its_memory_is_left_out),
       cmocka_unit_test(jobs_of_a_client_that_has_gone_never_begin),
       cmocka_unit_test(a_status_request_of_another_protocol_is_refused),
       cmocka_unit_test(a_model_that_does_not_fit_is_told_in_numbers),

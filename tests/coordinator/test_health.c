@@ -31,7 +31,7 @@ static void who_is_lost_too_often_is_left_out_for_longer_each_time(void **state)
     assert_true(tri_health_lost(r, now_ms += SECOND));
     assert_false(tri_health_unwilling(r));
     assert_true(tri_health_is_out(r, now_ms + out_s[i] * SECOND - 1, why));
-    assert_string_equal(why, "lost 3 times in a short time; back in 1 s");
+    assert_string_equal(why, "failed 3 times in a short time; back in 1 s");
     assert_false(tri_health_is_out(r, now_ms += out_s[i] * SECOND, why));
   }
   for (int i = 0; i < 100; i++) {

@@ -91,11 +91,12 @@ static void tokens_of(int32_t out[N]) {
   for (int i = 0; i < N; i++) out[i] = (i * 577 + 13) % shape->vocab;
 }
 
-/* A sequence's first run maps a block for it, which is not its slot's number. */
+/* Numbered as a coordinator does. A sequence's first run maps a block for it, which is not its slot's number. */
 static tri_msg_step make_step(uint32_t pos, uint32_t n, tri_want want, int32_t next) {
+  static uint64_t steps;
   int32_t tokens[N];
   tokens_of(tokens);
-  tri_msg_step m = {.epoch = 1, .id = 7, .n_runs = 1, .n_rows = n};
+  tri_msg_step m = {.epoch = 1, .id = ++steps, .n_runs = 1, .n_rows = n};
   m.runs[0] = (tri_run){.slot = 1, .pos = pos, .count = n, .want = want, .next = next};
   memcpy(m.tokens, tokens + pos, n * sizeof *tokens);
   if (pos == 0) m.runs[0].n_blocks = m.n_blocks = 1, m.blocks[0] = BLOCKS - 1;
@@ -287,6 +288,21 @@ static void wild_steps_are_refused_before_they_run(void **state) {
   refused(last, m, 4 * row, "KV block 1 comes after 0");
 }
 
+/* One that was refused has not been; one that ran is not run again, nor is one before it. */
+static void steps_out_of_turn_are_refused(void **state) {
+  (void)state;
+  size_t row = tri_wire_row_bytes(TRI_WIRE_F32, (size_t)shape->d);
+  tri_msg_step before = make_step(0, 4, TRI_WANT_NONE, -1), m = make_step(0, 4, TRI_WANT_NONE, -1);
+  refused(last, m, 4 * row - 1, "8191 bytes");
+  tri_task *t = pass(&m, NULL);
+  tri_task_free(&t);
+  char text[64];
+  snprintf(text, sizeof text, "step %d comes after step %d", (int)m.id, (int)m.id);
+  refused(last, m, 4 * row, text);
+  snprintf(text, sizeof text, "step %d comes after step %d", (int)before.id, (int)m.id);
+  refused(last, before, 4 * row, text);
+}
+
 static void stale_steps_are_passed_over(void **state) {
   (void)state;
   tri_task *t = tri_task_new(TRI_TASK_STEP, 9);
@@ -354,6 +370,7 @@ int main(void) {
       cmocka_unit_test_setup(samples_see_the_history_of_their_slot, load_both),
       cmocka_unit_test_setup(answers_follow_the_grammar_that_came_with_the_open, load_both),
       cmocka_unit_test_setup(wild_steps_are_refused_before_they_run, load_both),
+      cmocka_unit_test_setup(steps_out_of_turn_are_refused, load_both),
       cmocka_unit_test_setup(stale_steps_are_passed_over, load_both),
       cmocka_unit_test(wild_assignments_are_refused),
       cmocka_unit_test(tasks_are_bounded_and_die_with_the_runner),
