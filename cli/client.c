@@ -189,3 +189,23 @@ tri_status tri_client_ask_trace(tri_client *c, uint64_t after, tri_error *err) {
   ask_trace(c, TRI_TRACE_GET, after);
   return send_out(c, NULL, 0, err);
 }
+
+tri_status tri_client_jobs(tri_client *c, uint64_t after, uint32_t limit, uint64_t job, tri_buf *json, int64_t timeout_ms, tri_error *err) {
+  c->outgoing = (tri_msg){.kind = TRI_MSG_JOBS_REQUEST, .jobs_request = {.after = after, .job = job, .limit = limit}};
+  return fetch(c, TRI_MSG_JOBS, json, timeout_ms, err);
+}
+
+tri_status tri_client_forget(tri_client *c, uint64_t job, int64_t timeout_ms, tri_error *err) {
+  tri_buf none = {0};
+  c->outgoing = (tri_msg){.kind = TRI_MSG_FORGET, .forget = {.job = job}};
+  tri_status status = fetch(c, TRI_MSG_JOBS, &none, timeout_ms, err);
+  tri_buf_free(&none);
+  return status;
+}
+
+tri_status tri_client_follow(tri_client *c, uint64_t job, uint32_t from, tri_error *err) {
+  c->outgoing = (tri_msg){.kind = TRI_MSG_FOLLOW, .follow = {.job = job, .from = from}};
+  return send_out(c, NULL, 0, err);
+}
+
+tri_status tri_client_reconnect(tri_client *c, int64_t timeout_ms, tri_error *err) { return wait_until_up(c, timeout_ms, err); }

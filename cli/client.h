@@ -21,6 +21,16 @@ void tri_client_close(tri_client **c);
 TRI_MUST_CHECK tri_status tri_client_submit(tri_client *c, const tri_msg_submit *m, const void *payload, size_t len, tri_error *err);
 TRI_MUST_CHECK tri_status tri_client_cancel(tri_client *c, uint64_t job, tri_error *err);
 
+/* Be told of a job of before, from this token of its answer on: ACCEPTED, TOKENS and DONE as ever, or REFUSE. */
+TRI_MUST_CHECK tri_status tri_client_follow(tri_client *c, uint64_t job, uint32_t from, tri_error *err);
+/* After TRI_E_UNREACHABLE: until the connection stands again. Jobs under way are to be followed anew. */
+TRI_MUST_CHECK tri_status tri_client_reconnect(tri_client *c, int64_t timeout_ms, tri_error *err);
+/* Jobs with larger numbers than `after`, at most `limit` (0: as many as there may be), or with `job` that one and its text: JSON, appended
+ * to *json. No jobs may be under way, here and below. */
+TRI_MUST_CHECK tri_status tri_client_jobs(tri_client *c, uint64_t after, uint32_t limit, uint64_t job, tri_buf *json, int64_t timeout_ms,
+                                          tri_error *err);
+TRI_MUST_CHECK tri_status tri_client_forget(tri_client *c, uint64_t job, int64_t timeout_ms, tri_error *err);
+
 /* An admin's wish: leave this worker out of plans, or (undo) no longer. The answer comes as an event. */
 TRI_MUST_CHECK tri_status tri_client_drain(tri_client *c, const char *name, bool undo, tri_error *err);
 

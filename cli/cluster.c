@@ -150,7 +150,7 @@ static tri_status spawn_coordinator(tri_cluster *c, tri_error *err) {
   command cmd;
   begin(&cmd, c, "trireme-coordinator", "coordinator");
   add(&cmd, "--model", c->options.model_path);
-  add(&cmd, "--listen", "tcp://127.0.0.1:0");
+  add(&cmd, "--listen", c->endpoint[0] ? c->endpoint : "tcp://127.0.0.1:0"); /* where it was, if it is started again */
   add(&cmd, "--no-announce", NULL);
   add(&cmd, "--wire", tri_wire_name(c->options.wire));
   add(&cmd, "--kv", tri_kv_name(c->options.kv_type));
@@ -322,6 +322,11 @@ const char *tri_cluster_dir(const tri_cluster *c) { return c->folder.path; }
 pid_t tri_cluster_pid(const tri_cluster *c, int worker) { return worker < 0 ? c->coordinator : c->workers[worker]; }
 
 tri_status tri_cluster_restart(tri_cluster *c, int worker, tri_error *err) {
+  if (worker < 0) {
+    if (!reap(c->coordinator, tri_clock_ms() + STOP_MS)) return tri_status_fail(err, TRI_E_BUSY, "the coordinator is still running");
+    close(c->ready_fd);
+    return spawn_coordinator(c, err);
+  }
   if (c->workers[worker] > 0 && !reap(c->workers[worker], tri_clock_ms() + STOP_MS))
     return tri_status_fail(err, TRI_E_BUSY, "worker %d is still running", worker + 1);
   return spawn_worker(c, worker, err);

@@ -51,7 +51,7 @@ TRI_MUST_CHECK tri_status tri_cluster_dial(tri_client **out, const tri_cluster *
 const char *tri_cluster_endpoint(const tri_cluster *c);
 const char *tri_cluster_dir(const tri_cluster *c); /* key folders: coordinator, client, w1, w2, …; log */
 pid_t tri_cluster_pid(const tri_cluster *c, int worker); /* 0, 1, …; -1: the coordinator */
-/* Start a worker again that has ended: reaps it first. */
+/* Start a worker, or the coordinator (-1), again that has ended: reaps it first. */
 TRI_MUST_CHECK tri_status tri_cluster_restart(tri_cluster *c, int worker, tri_error *err);
 
 #endif

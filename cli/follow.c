@@ -36,8 +36,8 @@ tri_status tri_follow_take(tri_follow *f, const tri_client_event *e, bool *over,
   switch (m->kind) {
   case TRI_MSG_REFUSE: return tri_status_fail(err, (tri_status)m->refuse.status, "the coordinator refused the job: %s", m->refuse.text);
   case TRI_MSG_ACCEPTED:
+    if (f->show_prompt && !f->quiet && !f->job) tri_follow_show_prompt(f);
     f->job = m->accepted.job;
-    if (f->show_prompt && !f->quiet) tri_follow_show_prompt(f);
     f->ahead = m->accepted.ahead;
     *over = f->request->detach;
     return TRI_OK;
@@ -66,21 +66,39 @@ static void cancel(tri_client *c, uint64_t job) {
   if (tri_client_cancel(c, job, &err) != TRI_OK) TRI_WARN("job %llu could not be cancelled: %s", (unsigned long long)job, err.text);
 }
 
-tri_status tri_follow_job(tri_client *c, tri_follow *f, tri_error *err) {
+/* The coordinator is gone: once it is back, it goes on telling from where we are. */
+static tri_status come_back(tri_client *c, tri_follow *f, tri_error *err) {
+  enum { BACK_MS = 60000 };
+  fprintf(stderr, "\n[the connection to the coordinator was lost; waiting for it]\n");
+  tri_status status = tri_client_reconnect(c, BACK_MS, err);
+  return status == TRI_OK ? tri_client_follow(c, f->job, (uint32_t)f->ids.len, err) : status;
+}
+
+static tri_status follow_on(tri_client *c, tri_follow *f, tri_error *err) {
   tri_client_event e;
-  bool over = false;
-  tri_status status = tri_client_submit(c, f->request, f->payload->data, f->payload->len, err);
-  bool patient = false; /* it has been told that there is a wait */
+  bool over = false, patient = false; /* patient: it has been told that there is a wait */
+  tri_status status = TRI_OK;
   while (status == TRI_OK && !over) {
     bool waiting = f->job && !f->begun && !patient;
     status = tri_client_next(c, &e, waiting ? PATIENCE_MS : -1, err);
     if (status == TRI_OK) status = tri_follow_take(f, &e, &over, err);
     else if (status == TRI_E_TIMEOUT) status = TRI_OK, patient = true, tell_wait(f);
+    else if (status == TRI_E_UNREACHABLE && f->job) status = come_back(c, f, err);
   }
-  /* our going would end it too, but only at its next token */
-  if (status == TRI_E_CANCELLED && f->job) cancel(c, f->job);
   if (!f->quiet && !f->request->detach && f->job) putchar('\n'), fflush(stdout);
   return status;
+}
+
+tri_status tri_follow_job(tri_client *c, tri_follow *f, tri_error *err) {
+  tri_status status = tri_client_submit(c, f->request, f->payload->data, f->payload->len, err);
+  if (status == TRI_OK) status = follow_on(c, f, err);
+  if (status == TRI_E_CANCELLED && f->job) cancel(c, f->job);
+  return status;
+}
+
+tri_status tri_follow_again(tri_client *c, tri_follow *f, uint64_t job, tri_error *err) {
+  tri_status status = tri_client_follow(c, job, 0, err);
+  return status == TRI_OK ? follow_on(c, f, err) : status;
 }
 
 void tri_follow_summary(const tri_follow *f, FILE *out) {

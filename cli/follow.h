@@ -27,8 +27,10 @@ typedef struct tri_follow {
 } tri_follow;
 
 /* Text goes to stdout as it comes. Returns once the job has ended (detach: was accepted). A job that failed, or was refused,
- * is an error. */
+ * is an error. A coordinator that is lost has a minute to come back. Interrupted, the job is cancelled. */
 TRI_MUST_CHECK tri_status tri_follow_job(tri_client *c, tri_follow *f, tri_error *err);
+/* A job of before, from its first token on; f->request needs no more than to be there. Interrupted, it is left to itself. */
+TRI_MUST_CHECK tri_status tri_follow_again(tri_client *c, tri_follow *f, uint64_t job, tri_error *err);
 /* Take in one of a job's events, ACCEPTED to DONE; for who has several under way. *over: nothing more will come. Errors as above. */
 TRI_MUST_CHECK tri_status tri_follow_take(tri_follow *f, const tri_client_event *e, bool *over, tri_error *err);
 /* The prompt's text on stdout. */

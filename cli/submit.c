@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
 #include "cli/cli.h"
 #include "cli/follow.h"
 #include "cli/interrupt.h"
 
-static const char *coordinator, *key_dir, *prompt_option;
+static const char *coordinator, *key_dir, *prompt_option, *idempotency = "";
 static int64_t timeout_s = 5, priority, deadline_s;
 static bool as_json, follow, detach, special, no_bos, no_prompt, verbose;
 static tri_sampling_args sampling = TRI_SAMPLING_ARGS_DEFAULTS;
@@ -13,7 +14,9 @@ static const tri_arg args[] = {
     {"key", 'k', TRI_ARG_STRING, &key_dir, "DIR", "Key folder, with coordinator.key in it (default ~/.config/trireme/client).", 0, 0},
     {"prompt", 'p', TRI_ARG_STRING, &prompt_option, "TEXT", "The text to go on from; - reads standard input.", 0, 0},
     {"follow", 'f', TRI_ARG_FLAG, &follow, NULL, "Show the text as it comes (this is what happens anyway).", 0, 0},
-    {"detach", 0, TRI_ARG_FLAG, &detach, NULL, "Print the job's number and end; the job goes on without us.", 0, 0},
+    {"detach", 0, TRI_ARG_FLAG, &detach, NULL, "Print the job's number and end; the job goes on without us (`trireme follow`, `trireme result`).", 0, 0},
+    {"idempotency", 0, TRI_ARG_STRING, &idempotency, "KEY",
+     "If this client submitted a job with the same key before, show that one: so a command can be repeated.", 0, 0},
     {"priority", 0, TRI_ARG_INT, &priority, "N", "Jobs of a higher priority go first, from -10 to 10 (default 0).", -TRI_MAX_PRIORITY,
      TRI_MAX_PRIORITY},
     {"deadline", 0, TRI_ARG_INT, &deadline_s, "SECONDS", "End the job after so long, wherever it stands (default: never).", 1, 86400},
@@ -33,6 +36,13 @@ static const tri_args_spec spec = {
 
 static tri_status check(tri_error *err) {
   if (follow && detach) return tri_status_fail(err, TRI_E_INVALID, "--follow and --detach exclude each other");
+  return TRI_OK;
+}
+
+static tri_status set_idempotency(tri_msg_submit *request, tri_error *err) {
+  if (strlen(idempotency) >= TRI_MAX_IDEMPOTENCY)
+    return tri_status_fail(err, TRI_E_INVALID, "--idempotency: at most %d bytes are possible", TRI_MAX_IDEMPOTENCY - 1);
+  strcpy(request->idempotency, idempotency);
   return TRI_OK;
 }
 
@@ -63,6 +73,7 @@ int tri_cli_submit(int argc, char **argv) {
   if (status == TRI_OK) status = tri_sampling_resolve(&sampling, &request, &payload, &err);
   if (status == TRI_OK) status = tri_sampling_prompt(prompt_option, &payload, &err);
   if (status == TRI_OK) request.special = special, request.no_bos = no_bos, request.detach = detach;
+  if (status == TRI_OK) status = set_idempotency(&request, &err);
   request.priority = (int32_t)priority, request.deadline_ms = (uint32_t)deadline_s * 1000;
   if (status == TRI_OK && verbose) fprintf(stderr, "seed %llu\n", (unsigned long long)request.sampling.seed);
   if (status == TRI_OK) status = tri_interrupt_begin(&interrupt, &err); /* after the prompt, which standard input may keep us waiting for */

@@ -7,14 +7,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* Send c->outgoing to a job's client. One that has gone is told nothing more. TRI_E_BUSY: it does not read. */
-static tri_status send_to_client(coordinator *c, tri_job *job, const void *payload, size_t len) {
+tri_status coordinator_send_to_job(coordinator *c, tri_job *job, const void *payload, size_t len) {
   tri_error err;
   if (!job->sends) return TRI_OK;
   tri_status status = coordinator_send(c, &job->client, payload, len, &err);
-  if (status == TRI_OK || status == TRI_E_BUSY) return status;
+  if (status == TRI_OK || (status == TRI_E_BUSY && !job->durable)) return status;
   job->sends = false;
-  TRI_INFO("job %llu: its client is not there any more: %s", (unsigned long long)job->id, err.text);
+  job->orphaned_us = tri_clock_us();
+  TRI_INFO("job %llu: its client %s: %s", (unsigned long long)job->id, status == TRI_E_BUSY ? "does not read" : "is not there any more",
+           err.text);
   return status;
 }
 
@@ -23,61 +24,80 @@ static void log_end(const tri_msg_done *d) {
            d->error[0] ? ": " : "", d->error, d->prompt_tokens, (double)d->prefill_us / 1e3, d->tokens, (double)d->decode_us / 1e3);
 }
 
-/* Tell the client and forget the job; while the client's queue is full, the tick tries again, for so long. */
-static void finish_job(coordinator *c, tri_job *job) {
+void coordinator_finish_job(coordinator *c, tri_job *job) {
   bool first = !job->closed;
   c->outgoing = (tri_msg){.kind = TRI_MSG_DONE};
   tri_jobs_done(job, &c->outgoing.done);
   if (first) log_end(&c->outgoing.done);
-  bool busy = send_to_client(c, job, job->rest.data, job->rest.len) == TRI_E_BUSY;
+  tri_msg_done done = c->outgoing.done;
+  if (!coordinator_journal_end(c, job, &done)) return;
+  c->outgoing = (tri_msg){.kind = TRI_MSG_DONE, .done = done};
+  bool busy = coordinator_send_to_job(c, job, job->rest.data, job->rest.len) == TRI_E_BUSY && job->sends;
   if (!busy || tri_clock_us() - job->ended_us > COORDINATOR_PATIENCE_MS * 1000LL) tri_jobs_remove(&c->jobs, &job);
 }
 
+/* Its client may come back for a while. */
+static bool is_orphan_for_good(const coordinator *c, const tri_job *job, int64_t now_us) {
+  return job->orphaned_us && !job->detach && now_us - job->orphaned_us > c->config->orphan_ms * 1000;
+}
+
 void coordinator_tend_clients(coordinator *c) {
-  tri_jobs_expire(&c->jobs, tri_clock_us());
+  int64_t now_us = tri_clock_us();
+  if (!coordinator_journal_flush(c)) return; /* which may remove jobs, so not within the loop */
+  tri_jobs_expire(&c->jobs, now_us);
   for (tri_job *job = c->jobs.first, *next; job; job = next) {
     next = job->next;
-    if (job->state == TRI_JOB_ENDED) finish_job(c, job);
+    if (is_orphan_for_good(c, job, now_us)) tri_jobs_end(&c->jobs, job, TRI_DONE_CANCELLED, NULL, now_us);
+    if (job->state == TRI_JOB_ENDED) coordinator_finish_job(c, job);
   }
 }
 
-/* This client has gone: none of its jobs is of use to anyone, but the detached. */
+/* This client has gone: none of its jobs is of use to anyone, but the detached, and those that it may come back for. */
 static void end_jobs_of(coordinator *c, tri_peer client) {
   for (tri_job *job = c->jobs.first, *next; job; job = next) {
     next = job->next;
     if (job->detach || job->client.route_len != client.route_len || memcmp(job->client.route, client.route, client.route_len) != 0)
       continue;
     job->sends = false;
+    if (job->durable) {
+      if (!job->orphaned_us) job->orphaned_us = tri_clock_us();
+      continue;
+    }
     tri_jobs_end(&c->jobs, job, TRI_DONE_CANCELLED, NULL, tri_clock_us());
-    finish_job(c, job);
+    coordinator_finish_job(c, job);
   }
 }
 
 void coordinator_client_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES]) {
+  coordinator_journal_flush(c);
   for (tri_job *job = c->jobs.first, *next; job; job = next) {
     next = job->next;
     if (job->state == TRI_JOB_ENDED || memcmp(job->client_key, key, TRI_KEY_BYTES) != 0) continue;
     tri_jobs_end(&c->jobs, job, TRI_DONE_FAILED, "the key of its client was revoked", tri_clock_us());
-    finish_job(c, job);
+    coordinator_finish_job(c, job);
   }
 }
 
 /* Its turn has come: tell its client so with an empty Tokens. One that has gone while it waited is noticed by that, before a prompt
  * is computed for nobody. False: it is, and its jobs have ended. */
 static bool announce(coordinator *c, tri_job *job) {
-  if (job->detach || job->announced) return true;
+  if (job->detach || job->announced || !job->sends) return true;
   job->announced = true;
   c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = {.job = job->id}};
-  send_to_client(c, job, NULL, 0); /* a queue that is full has time until the first token */
+  coordinator_send_to_job(c, job, NULL, 0); /* a queue that is full has time until the first token */
   if (job->sends) return true;
+  bool stays = job->durable;
   end_jobs_of(c, job->client);
-  return false;
+  return stays;
 }
 
 void coordinator_admit(coordinator *c) {
   tri_job *job;
   while (tri_scheduler_has_room(&c->scheduler) && (job = tri_jobs_next(&c->jobs)))
-    if (announce(c, job) && !tri_scheduler_admit(&c->scheduler, tri_clock_us())) return; /* it waits for blocks */
+    if (announce(c, job)) {
+      if (!tri_scheduler_admit(&c->scheduler, tri_clock_us())) return; /* it waits for blocks */
+      coordinator_journal_started(c, job);
+    }
 }
 
 void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {
@@ -85,12 +105,14 @@ void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {
   tri_status status = TRI_OK;
   if (o->tells) {
     c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = o->tokens};
-    status = o->forwards ? send_to_client(c, o->job, payload, len) : send_to_client(c, o->job, c->text.data, c->text.len);
+    if (o->job->durable) coordinator_journal_tell(c, o->job, c->text.data, c->text.len);
+    else status = coordinator_send_to_job(c, o->job, o->forwards ? payload : c->text.data, o->forwards ? len : c->text.len);
   }
+  if (o->job->durable) return; /* the rest of it once that is kept */
   if (status == TRI_E_BUSY) tri_jobs_end(&c->jobs, o->job, TRI_DONE_FAILED, "the client does not read what it asked for", tri_clock_us());
   tri_peer client = o->job->client;
   bool gone = !o->job->sends && !o->job->detach;
-  if (o->job->state == TRI_JOB_ENDED) finish_job(c, o->job);
+  if (o->job->state == TRI_JOB_ENDED) coordinator_finish_job(c, o->job);
   if (gone) end_jobs_of(c, client);
 }
 
@@ -100,11 +122,31 @@ void coordinator_interrupt_jobs(coordinator *c, const char *why) {
   coordinator_tend_clients(c);
 }
 
+/* Was this asked for before? Then the answer is that of that time. */
+static bool is_twin(coordinator *c, const tri_incoming *in, const tri_msg_submit *m, const tri_allowed *who) {
+  tri_store *store = coordinator_journal_store(c);
+  uint64_t id = 0;
+  tri_error err;
+  tri_status status = store ? tri_store_twin(store, in->key, m->idempotency, &id, &err)
+                            : tri_status_fail(&err, TRI_E_UNSUPPORTED, "idempotency: this coordinator keeps no jobs (--jobs none)");
+  if (status != TRI_OK) {
+    coordinator_refuse(c, in, status, err.text);
+    return true;
+  }
+  if (id) coordinator_follow(c, in, id, 0, who);
+  return id != 0;
+}
+
 static void on_submit(coordinator *c, const tri_incoming *in, const tri_msg_submit *m, const tri_allowed *who) {
   tri_error err;
   tri_job *job;
   uint32_t ahead;
+  if (m->idempotency[0] && is_twin(c, in, m, who)) return;
   tri_status status = tri_jobs_submit(&c->jobs, m, in, tri_clock_us(), &job, &ahead, &err);
+  if (status == TRI_OK && (status = coordinator_journal_accept(c, job, m, in, who->name, &err)) != TRI_OK) {
+    tri_jobs_end(&c->jobs, job, TRI_DONE_FAILED, err.text, tri_clock_us());
+    tri_jobs_remove(&c->jobs, &job);
+  }
   if (status != TRI_OK) {
     TRI_INFO("a job of %s was refused: %s", who->name, err.text);
     coordinator_refuse(c, in, status, err.text);
@@ -113,7 +155,7 @@ static void on_submit(coordinator *c, const tri_incoming *in, const tri_msg_subm
   TRI_INFO("job %llu of %s: %u prompt tokens, %u ahead", (unsigned long long)job->id, who->name, job->prompt, ahead);
   c->outgoing = (tri_msg){.kind = TRI_MSG_ACCEPTED,
                           .accepted = {.job = job->id, .prompt_tokens = job->prompt, .ahead = ahead}};
-  if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) job->sends = false;
+  if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) job->sends = false, job->orphaned_us = tri_clock_us();
 }
 
 static void on_cancel(coordinator *c, const tri_incoming *in, uint64_t id, const tri_allowed *who) {
@@ -125,7 +167,7 @@ static void on_cancel(coordinator *c, const tri_incoming *in, uint64_t id, const
     return;
   }
   tri_jobs_end(&c->jobs, job, TRI_DONE_CANCELLED, NULL, tri_clock_us());
-  finish_job(c, job);
+  coordinator_finish_job(c, job);
 }
 
 static void on_status_request(coordinator *c, const tri_incoming *in, uint32_t protocol) {
@@ -165,5 +207,8 @@ void coordinator_client_message(coordinator *c, const tri_incoming *in, const tr
   if (m->kind == TRI_MSG_SUBMIT) on_submit(c, in, &m->submit, who);
   else if (m->kind == TRI_MSG_CANCEL) on_cancel(c, in, m->cancel.job, who);
   else if (m->kind == TRI_MSG_TRACE_REQUEST) on_trace_request(c, in, m, who);
+  else if (m->kind == TRI_MSG_FOLLOW) coordinator_follow(c, in, m->follow.job, m->follow.from, who);
+  else if (m->kind == TRI_MSG_JOBS_REQUEST) coordinator_list_jobs(c, in, m, who);
+  else if (m->kind == TRI_MSG_FORGET) coordinator_forget_job(c, in, m->forget.job, who);
   else on_status_request(c, in, m->status_request.protocol);
 }

@@ -128,6 +128,9 @@ static sender sender_of(tri_msg_kind kind) {
   case TRI_MSG_SUBMIT:
   case TRI_MSG_CANCEL:
   case TRI_MSG_TRACE_REQUEST:
+  case TRI_MSG_FOLLOW:
+  case TRI_MSG_JOBS_REQUEST:
+  case TRI_MSG_FORGET:
   case TRI_MSG_STATUS_REQUEST: return SENDER_CLIENT;
   case TRI_MSG_DRAIN: return SENDER_ADMIN;
   default: return SENDER_NOBODY;
@@ -198,6 +201,7 @@ static void tick(void *arg) {
   read_link(c); /* what came while we were busy counts before anyone is found silent */
   coordinator_tend_workers(c, tri_clock_ms());
   coordinator_tend_clients(c);
+  coordinator_journal_tend(c, tri_clock_ms());
   coordinator_pump(c);
 }
 
@@ -262,6 +266,7 @@ static void close_all(coordinator *c) {
   coordinator_enrol_close(c);
   coordinator_beacon_close(c);
   tri_loop_destroy(&c->loop);
+  coordinator_journal_close(c);
   coordinator_parts_close(c);
   tri_link_close(&c->link);
   tri_net_destroy(&c->net);
@@ -287,6 +292,7 @@ tri_status tri_coordinator_run(const tri_coordinator_config *config, tri_error *
   if (status == TRI_OK) status = reload_allowed(c, err);
   if (status == TRI_OK) status = tri_model_open(&c->model, config->model_path, err);
   if (status == TRI_OK) status = prepare_state(c, err);
+  if (status == TRI_OK) status = coordinator_journal_open(c, err);
   if (status == TRI_OK) status = coordinator_parts_open(c, err);
   if (status == TRI_OK) status = tri_net_create(&c->net, &c->key, allow, c, err);
   if (status == TRI_OK) status = tri_loop_create(&c->loop, c->net, err);

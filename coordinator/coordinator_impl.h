@@ -10,6 +10,7 @@
 #include "coordinator/pipeline.h"
 #include "coordinator/registry.h"
 #include "coordinator/scheduler.h"
+#include "coordinator/store.h"
 #include "coordinator/trace.h"
 #include "engine/manifest.h"
 #include "engine/stage.h"
@@ -73,6 +74,7 @@ typedef struct coordinator {
   tri_registry registry;
   tri_pipeline pipeline;
   tri_jobs jobs;
+  struct coordinator_journal *journal; /* journal.c; NULL: jobs are not kept */
   tri_blocks *blocks;
   tri_scheduler scheduler;
   tri_health health;
@@ -195,6 +197,35 @@ void coordinator_interrupt_jobs(coordinator *c, const char *why);
 
 /* This key was revoked: its jobs end, the detached too. */
 void coordinator_client_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES]);
+
+/* c->outgoing to a job's client. One that has gone is told nothing more. TRI_E_BUSY: it does not read. */
+tri_status coordinator_send_to_job(coordinator *c, tri_job *job, const void *payload, size_t len);
+/* Keep an ended job's end, tell its client, and forget it here; what can't be done now the tick tries again. */
+void coordinator_finish_job(coordinator *c, tri_job *job);
+
+/* --- journal.c --- */
+/* Opens it; jobs that had not ended are queued again, with the tokens that they had. */
+tri_status coordinator_journal_open(coordinator *c, tri_error *err);
+void coordinator_journal_close(coordinator *c);
+tri_store *coordinator_journal_store(const coordinator *c); /* NULL: none */
+bool coordinator_journal_troubled(const coordinator *c);    /* it can't be written at the moment */
+/* A job that was just queued: it is on disk when this returns TRI_OK, if it is one that is kept. */
+tri_status coordinator_journal_accept(coordinator *c, tri_job *job, const tri_msg_submit *m, const tri_incoming *in, const char *client,
+                                      tri_error *err);
+void coordinator_journal_started(coordinator *c, const tri_job *job);
+/* c->outgoing, Tokens with this text, is to be kept and then sent. */
+void coordinator_journal_tell(coordinator *c, tri_job *job, const uint8_t *text, size_t len);
+/* Do both for all there is. False: it can't be kept now; it stays, and nothing new is to be computed until it can. */
+bool coordinator_journal_flush(coordinator *c);
+/* Keep a job's end. False: not now, or the job is no more: don't touch it. */
+bool coordinator_journal_end(coordinator *c, tri_job *job, const tri_msg_done *done);
+/* From time to time forget what is old. */
+void coordinator_journal_tend(coordinator *c, int64_t now_ms);
+
+/* --- follow.c --- */
+void coordinator_follow(coordinator *c, const tri_incoming *in, uint64_t id, uint32_t from, const tri_allowed *who);
+void coordinator_list_jobs(coordinator *c, const tri_incoming *in, const tri_msg *m, const tri_allowed *who);
+void coordinator_forget_job(coordinator *c, const tri_incoming *in, uint64_t id, const tri_allowed *who);
 
 /* --- enrol.c --- */
 /* Find out where enrolments will be taken; the link is open only while there is a token. */

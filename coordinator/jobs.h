@@ -53,6 +53,8 @@ typedef struct tri_job {
   uint32_t told;      /* LOGITS, SCORE: rows whose results the client has, whichever pipeline they came from */
   uint32_t interrupted; /* pipelines that ended by a failure since it last got on */
   bool yields;        /* it is to go back to the queue once nothing of it is on its way */
+  bool durable, recorded; /* it is in the journal; so is its end */
+  int64_t orphaned_us;    /* since when a client that had not detached is gone; 0: it is there */
   bool sends;         /* the client is still there */
   bool closed;        /* ended, and what there is left to tell is in `rest` */
   tri_buf rest;

@@ -15,7 +15,8 @@ static const char *model_path, *listen_on = "tcp://0.0.0.0:7117", *enrol, *key_o
     *objective_name = "throughput", *nodes_path, *reuse_name = "all", *replan = "15%";
 static bool no_announce;
 static int64_t min_workers = 1, context, kv_tokens, slots = 16, max_rows = 256, ready_fd = -1, lost_after = 5, retries = 5, itl_target_ms;
-static int64_t client_jobs, client_running, replan_every = 60;
+static const char *jobs_path;
+static int64_t keep_jobs = 1000, keep_days = 7, orphans_s = 60, client_jobs, client_running, replan_every = 60;
 static tri_args_list expect;
 static bool all_workers;
 static tri_plan_file nodes;
@@ -56,6 +57,12 @@ static const tri_arg args[] = {
      TRI_JOBS_MAX},
     {"client-running", 0, TRI_ARG_INT, &client_running, "N", "Of them at once (default: as many as there are slots).", 1,
      TRI_SCHEDULER_SLOTS},
+    {"jobs", 0, TRI_ARG_STRING, &jobs_path, "FILE",
+     "Where jobs are kept, so that they outlive this process (default jobs.db in the key folder); none: they don't.", 0, 0},
+    {"keep-jobs", 0, TRI_ARG_INT, &keep_jobs, "N", "So many ended jobs are kept (default 1000).", 0, 10000000},
+    {"keep-days", 0, TRI_ARG_INT, &keep_days, "DAYS", "For so long (default 7).", 0, 36500},
+    {"orphans", 0, TRI_ARG_INT, &orphans_s, "SECONDS",
+     "A job whose client is gone, without --detach, goes on for so long, for it may come back (default 60).", 0, 1000000},
     {"ready-fd", 0, TRI_ARG_INT, &ready_fd, "FD", "Write the endpoint to this descriptor, then a line once it serves.", 0, 1 << 20},
 };
 static const tri_args_spec spec = {
@@ -131,6 +138,8 @@ static tri_status read_options(int argc, char **argv, tri_coordinator_config *ou
                                   .itl_target_ms = itl_target_ms, .wire = wire, .kv_type = kv_type, .lost_ms = lost_after * 1000,
                                   .replan_gain = gain, .replan_every_ms = replan_every * 1000,
                                   .ready_fd = (int)ready_fd,
+                                  .jobs_path = jobs_path, .keep_jobs = (uint32_t)keep_jobs, .keep_ms = keep_days * 86400000,
+                                  .orphan_ms = orphans_s * 1000,
                                   .limits = {.retries = (uint32_t)retries, .client_held = (uint32_t)client_jobs,
                                              .client_running = (uint32_t)client_running}};
   return TRI_OK;

@@ -406,7 +406,7 @@ void coordinator_tend_workers(coordinator *c, int64_t now_ms) {
 void coordinator_pump(coordinator *c) {
   int64_t now_ms = tri_clock_ms();
   if (c->change.state >= TRI_CHANGE_WAITING) coordinator_tend_change(c, now_ms); /* a job's end is a good moment, before the next begins */
-  for (;;) {
+  while (coordinator_journal_flush(c)) {
     coordinator_admit(c);
     if (!tri_scheduler_next(&c->scheduler, &c->action)) return;
     for (uint32_t i = 0; i < c->action.n_opens; i++) {

@@ -17,7 +17,8 @@
   X(HOLDS, holds, Holds) X(PING, ping, Ping) X(PONG, pong, Pong) X(ENROL, enrol, Enrol)                     \
   X(ENROLLED, enrolled, Enrolled) X(DRAIN, drain, Drain) X(DRAINING, draining, Draining) X(LEAVE, leave, Leave) \
   X(PREFETCH, prefetch, Prefetch) X(PREFETCHED, prefetched, Prefetched) \
-  X(TRACE_REQUEST, trace_request, TraceRequest) X(TRACE, trace, Trace)
+  X(TRACE_REQUEST, trace_request, TraceRequest) X(TRACE, trace, Trace) \
+  X(FOLLOW, follow, Follow) X(JOBS_REQUEST, jobs_request, JobsRequest) X(JOBS, jobs, Jobs) X(FORGET, forget, Forget)
 
 const char *tri_done_reason_name(tri_done_reason reason) {
   static const char *const names[TRI_DONE_COUNT] = {"length", "end", "stop", "cancelled", "failed", "deadline"};
@@ -182,12 +183,16 @@ static void check(verdict *v, const tri_msg *m) {
 #define FIELDS_stop(NUM, TEXT, NOTE, BYTES) NUM(epoch) NUM(leave)
 #define FIELDS_submit(NUM, TEXT, NOTE, BYTES)                                                                \
   NUM(protocol) NUM(ids) NUM(special) NUM(no_bos) NUM(predict) NUM(want) NUM(ignore_end) NUM(detach)        \
-  NUM(grammar) NUM(grammar_bytes) NUM(priority) NUM(deadline_ms)
+  NUM(grammar) NUM(grammar_bytes) NUM(priority) NUM(deadline_ms) TEXT(idempotency)
 #define FIELDS_accepted(NUM, TEXT, NOTE, BYTES) NUM(job) NUM(prompt_tokens) NUM(ahead)
 #define FIELDS_tokens(NUM, TEXT, NOTE, BYTES) NUM(job) NUM(index)
 #define FIELDS_done(NUM, TEXT, NOTE, BYTES)                                                                  \
   NUM(job) NUM(reason) NUM(prompt_tokens) NUM(tokens) NUM(queued_us) NUM(prefill_us) NUM(decode_us) NUM(reused_tokens) NOTE(error)
 #define FIELDS_cancel(NUM, TEXT, NOTE, BYTES) NUM(job)
+#define FIELDS_follow(NUM, TEXT, NOTE, BYTES) NUM(job) NUM(from)
+#define FIELDS_jobs_request(NUM, TEXT, NOTE, BYTES) NUM(after) NUM(limit) NUM(job)
+#define FIELDS_jobs(NUM, TEXT, NOTE, BYTES)
+#define FIELDS_forget(NUM, TEXT, NOTE, BYTES) NUM(job)
 #define FIELDS_status_request(NUM, TEXT, NOTE, BYTES) NUM(protocol)
 #define FIELDS_status(NUM, TEXT, NOTE, BYTES)
 #define FIELDS_trace_request(NUM, TEXT, NOTE, BYTES) NUM(protocol) NUM(action) NUM(after)

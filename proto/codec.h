@@ -23,6 +23,7 @@ enum {
   TRI_MAX_FAILURE = 192,    /* text of one run's */
   TRI_MAX_ENDPOINT = 256,
   TRI_MAX_PRIORITY = 10,
+  TRI_MAX_IDEMPOTENCY = 65,
   TRI_MAX_STOPS = 8,
   TRI_MAX_STOP = 257,
   TRI_MAX_STOP_TOKENS = 16,
@@ -134,6 +135,7 @@ typedef struct tri_msg_submit {
   tri_sampler_params sampling;
   char stops[TRI_MAX_STOPS][TRI_MAX_STOP];
   int32_t stop_tokens[TRI_MAX_STOP_TOKENS];
+  char idempotency[TRI_MAX_IDEMPOTENCY]; /* empty: none */
 } tri_msg_submit;
 typedef struct tri_msg_accepted { uint64_t job; uint32_t prompt_tokens, ahead; } tri_msg_accepted;
 typedef struct tri_msg_tokens {
@@ -167,7 +169,7 @@ typedef enum tri_msg_kind {
   TRI_MSG_DONE, TRI_MSG_CANCEL, TRI_MSG_STATUS_REQUEST, TRI_MSG_STATUS, TRI_MSG_KNOCK, TRI_MSG_MODEL, TRI_MSG_NEED, TRI_MSG_SOURCE,
   TRI_MSG_ADMIT, TRI_MSG_WANT, TRI_MSG_CHUNK, TRI_MSG_HOLDS, TRI_MSG_PING, TRI_MSG_PONG, TRI_MSG_ENROL, TRI_MSG_ENROLLED,
   TRI_MSG_DRAIN, TRI_MSG_DRAINING, TRI_MSG_LEAVE, TRI_MSG_PREFETCH, TRI_MSG_PREFETCHED, TRI_MSG_TRACE_REQUEST,
-  TRI_MSG_TRACE, TRI_MSG_KINDS
+  TRI_MSG_TRACE, TRI_MSG_FOLLOW, TRI_MSG_JOBS_REQUEST, TRI_MSG_JOBS, TRI_MSG_FORGET, TRI_MSG_KINDS
 } tri_msg_kind;
 
 typedef struct tri_msg {
@@ -190,12 +192,14 @@ typedef struct tri_msg {
     tri_msg_accepted accepted;
     tri_msg_tokens tokens;
     tri_msg_done done;
-    struct { uint64_t job; } cancel;
+    struct { uint64_t job; } cancel, forget;
+    struct { uint64_t job; uint32_t from; } follow;
+    struct { uint64_t after, job; uint32_t limit; } jobs_request;
     struct { uint32_t protocol; } status_request;
     struct { char none; } status, trace; /* all is in the payload */
     struct { uint32_t protocol; tri_trace_action action; uint64_t after; } trace_request;
     tri_msg_knock knock;
-    struct { char none; } model, holds, leave; /* likewise; of leave there is none */
+    struct { char none; } model, holds, leave, jobs; /* likewise; of leave there is none */
     tri_msg_need need;
     tri_msg_source source;
     tri_msg_admit admit;

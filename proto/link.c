@@ -281,8 +281,9 @@ static size_t payload_limit(const tri_link *link, tri_msg_kind kind) {
   case TRI_MSG_SUBMIT:
   case TRI_MSG_DONE:
   case TRI_MSG_TRACE:
+  case TRI_MSG_JOBS:
   case TRI_MSG_STATUS: return text;
-  case TRI_MSG_OPEN: return TRI_GRAMMAR_BYTES;
+  case TRI_MSG_OPEN: return TRI_GRAMMAR_BYTES + TRI_MAX_CONTEXT * sizeof(int32_t);
   case TRI_MSG_MODEL: return TRI_MANIFEST_BYTES;
   case TRI_MSG_PREFETCH:
   case TRI_MSG_HOLDS: return TRI_HOLDS_BYTES;

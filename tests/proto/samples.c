@@ -95,6 +95,7 @@ static void submit(uint64_t *s, tri_msg_submit *m) {
   m->special = flag(s), m->no_bos = flag(s), m->ignore_end = flag(s), m->detach = flag(s);
   m->want = (tri_want)pick(s, TRI_WANT_COUNT - 1), m->sampling = sampling(s);
   m->priority = (int32_t)between(s, 0, 2 * TRI_MAX_PRIORITY) - TRI_MAX_PRIORITY, m->deadline_ms = u32(s);
+  TEXT(m->idempotency);
   for (uint32_t i = 0; i < m->n_stops; i++) {
     text(s, m->stops[i], TRI_MAX_STOP, 1);
     if (flag(s)) memcpy(m->stops[i], "\n", 1);
@@ -189,6 +190,9 @@ static void make(uint64_t *s, tri_msg *m) {
     m->enrolled.role = u32(s), m->enrolled.port = between(s, 0, UINT16_MAX), TEXT(m->enrolled.name);
     fill(s, m->enrolled.mac, sizeof m->enrolled.mac);
     break;
+  case TRI_MSG_FOLLOW: m->follow.job = u64(s), m->follow.from = u32(s); break;
+  case TRI_MSG_JOBS_REQUEST: m->jobs_request.after = u64(s), m->jobs_request.job = u64(s), m->jobs_request.limit = u32(s); break;
+  case TRI_MSG_FORGET: m->forget.job = u64(s); break;
   case TRI_MSG_DRAIN: TEXT(m->drain.name), m->drain.undo = flag(s); break;
   case TRI_MSG_DRAINING: TEXT(m->draining.text); break;
   case TRI_MSG_PREFETCH: m->prefetch.id = u32(s); break;
@@ -197,6 +201,7 @@ static void make(uint64_t *s, tri_msg *m) {
     break;
   case TRI_MSG_STATUS:
   case TRI_MSG_TRACE:
+  case TRI_MSG_JOBS:
   case TRI_MSG_MODEL:
   case TRI_MSG_HOLDS:
   case TRI_MSG_LEAVE:
