@@ -161,6 +161,7 @@ static tri_status spawn_coordinator(tri_cluster *c, tri_error *err) {
   add_int(&cmd, "--ctx", c->options.context);
   add_int(&cmd, "--slots", c->options.slots);
   add_int(&cmd, "--kv-tokens", c->options.kv_tokens);
+  if (c->options.no_orphans) add(&cmd, "--orphans", "0");
   if (c->options.reuse) add(&cmd, "--reuse", c->options.reuse);
   add_int(&cmd, "--lost-after", c->options.lost_after_s ? c->options.lost_after_s : LOST_AFTER_S);
   add_int(&cmd, "--replan-every", c->options.replan_every_s);

@@ -25,6 +25,7 @@ typedef struct tri_cluster_options {
   int slots;         /* this and the next two as trireme-coordinator has them; 0, NULL: its default */
   int kv_tokens;
   const char *reuse;
+  bool no_orphans;   /* jobs end with their clients */
   const char *nodes; /* a nodes file for the coordinator, whose plan may then leave workers out; NULL: each has a layer */
   int64_t memory;    /* of each worker, bytes; 0: no limit but the machine's */
   int least;         /* workers that it serves with; 0: all of them */

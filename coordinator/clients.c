@@ -7,16 +7,27 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* Nobody waits for its answer now: its rows leave the pipeline, and if it is kept it goes on once its client is back. */
+static void orphan(tri_job *job) {
+  job->sends = false;
+  if (job->detach || job->orphaned_us) return;
+  job->orphaned_us = tri_clock_us();
+  job->paused = job->durable;
+  job->yields = job->durable && job->state == TRI_JOB_RUNNING;
+}
+
 tri_status coordinator_send_to_job(coordinator *c, tri_job *job, const void *payload, size_t len) {
   tri_error err;
   if (!job->sends) return TRI_OK;
   tri_status status = coordinator_send(c, &job->client, payload, len, &err);
-  if (status == TRI_OK || (status == TRI_E_BUSY && !job->durable)) return status;
-  job->sends = false;
-  job->orphaned_us = tri_clock_us();
-  TRI_INFO("job %llu: its client %s: %s", (unsigned long long)job->id, status == TRI_E_BUSY ? "does not read" : "is not there any more",
-           err.text);
+  if (status == TRI_OK || status == TRI_E_BUSY) return status;
+  orphan(job);
+  TRI_INFO("job %llu: its client is not there any more: %s", (unsigned long long)job->id, err.text);
   return status;
+}
+
+void coordinator_fail_slow_reader(coordinator *c, tri_job *job) {
+  tri_jobs_end(&c->jobs, job, TRI_DONE_FAILED, "the client does not read what it asked for", tri_clock_us());
 }
 
 static void log_end(const tri_msg_done *d) {
@@ -32,7 +43,7 @@ void coordinator_finish_job(coordinator *c, tri_job *job) {
   tri_msg_done done = c->outgoing.done;
   if (!coordinator_journal_end(c, job, &done)) return;
   c->outgoing = (tri_msg){.kind = TRI_MSG_DONE, .done = done};
-  bool busy = coordinator_send_to_job(c, job, job->rest.data, job->rest.len) == TRI_E_BUSY && job->sends;
+  bool busy = coordinator_send_to_job(c, job, job->rest.data, job->rest.len) == TRI_E_BUSY;
   if (!busy || tri_clock_us() - job->ended_us > COORDINATOR_PATIENCE_MS * 1000LL) tri_jobs_remove(&c->jobs, &job);
 }
 
@@ -58,11 +69,8 @@ static void end_jobs_of(coordinator *c, tri_peer client) {
     next = job->next;
     if (job->detach || job->client.route_len != client.route_len || memcmp(job->client.route, client.route, client.route_len) != 0)
       continue;
-    job->sends = false;
-    if (job->durable) {
-      if (!job->orphaned_us) job->orphaned_us = tri_clock_us();
-      continue;
-    }
+    orphan(job);
+    if (job->durable) continue;
     tri_jobs_end(&c->jobs, job, TRI_DONE_CANCELLED, NULL, tri_clock_us());
     coordinator_finish_job(c, job);
   }
@@ -86,9 +94,8 @@ static bool announce(coordinator *c, tri_job *job) {
   c->outgoing = (tri_msg){.kind = TRI_MSG_TOKENS, .tokens = {.job = job->id}};
   coordinator_send_to_job(c, job, NULL, 0); /* a queue that is full has time until the first token */
   if (job->sends) return true;
-  bool stays = job->durable;
   end_jobs_of(c, job->client);
-  return stays;
+  return false;
 }
 
 void coordinator_admit(coordinator *c) {
@@ -109,7 +116,7 @@ void coordinator_tell(coordinator *c, const uint8_t *payload, size_t len) {
     else status = coordinator_send_to_job(c, o->job, o->forwards ? payload : c->text.data, o->forwards ? len : c->text.len);
   }
   if (o->job->durable) return; /* the rest of it once that is kept */
-  if (status == TRI_E_BUSY) tri_jobs_end(&c->jobs, o->job, TRI_DONE_FAILED, "the client does not read what it asked for", tri_clock_us());
+  if (status == TRI_E_BUSY) coordinator_fail_slow_reader(c, o->job);
   tri_peer client = o->job->client;
   bool gone = !o->job->sends && !o->job->detach;
   if (o->job->state == TRI_JOB_ENDED) coordinator_finish_job(c, o->job);
@@ -155,7 +162,7 @@ static void on_submit(coordinator *c, const tri_incoming *in, const tri_msg_subm
   TRI_INFO("job %llu of %s: %u prompt tokens, %u ahead", (unsigned long long)job->id, who->name, job->prompt, ahead);
   c->outgoing = (tri_msg){.kind = TRI_MSG_ACCEPTED,
                           .accepted = {.job = job->id, .prompt_tokens = job->prompt, .ahead = ahead}};
-  if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) job->sends = false, job->orphaned_us = tri_clock_us();
+  if (coordinator_send(c, &in->from, NULL, 0, &err) != TRI_OK) orphan(job);
 }
 
 static void on_cancel(coordinator *c, const tri_incoming *in, uint64_t id, const tri_allowed *who) {

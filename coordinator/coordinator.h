@@ -28,7 +28,7 @@ typedef struct tri_coordinator_config {
   const char *jobs_path;  /* where jobs are kept; NULL: jobs.db in key_dir; "none": they end with this process */
   int64_t keep_ms;        /* ended ones for so long, */
   uint32_t keep_jobs;     /* and so many of them */
-  int64_t orphan_ms;      /* a kept job whose client is gone without having detached ends after so long */
+  int64_t orphan_ms;      /* a kept job whose client is gone without having detached waits so long for it, then it ends */
   double replan_gain;     /* another plan must be so much faster to be taken while one serves: 0.15; 0: none is */
   int64_t replan_every_ms; /* and that happens once in this time at most */
   int64_t lost_ms;        /* a worker that gives no sign of life for longer is lost */

@@ -200,6 +200,8 @@ void coordinator_client_revoked(coordinator *c, const uint8_t key[TRI_KEY_BYTES]
 
 /* c->outgoing to a job's client. One that has gone is told nothing more. TRI_E_BUSY: it does not read. */
 tri_status coordinator_send_to_job(coordinator *c, tri_job *job, const void *payload, size_t len);
+/* End a job whose client's queue is full. */
+void coordinator_fail_slow_reader(coordinator *c, tri_job *job);
 /* Keep an ended job's end, tell its client, and forget it here; what can't be done now the tick tries again. */
 void coordinator_finish_job(coordinator *c, tri_job *job);
 

@@ -80,6 +80,13 @@ static tri_status send_done(replay *r, const tri_store_job *kept) {
   return coordinator_send(r->c, r->to, r->text.data, r->text.len, &r->err);
 }
 
+static void adopt(tri_job *job, tri_peer client) {
+  job->client = client;
+  job->sends = job->announced = true;
+  job->orphaned_us = 0;
+  job->paused = job->yields = false;
+}
+
 /* From token `from` of its answer on; then it is this client that is told what comes. */
 void coordinator_follow(coordinator *c, const tri_incoming *in, uint64_t id, uint32_t from, const tri_allowed *who) {
   tri_store_job kept;
@@ -93,7 +100,7 @@ void coordinator_follow(coordinator *c, const tri_incoming *in, uint64_t id, uin
     send_replay(&r);
   }
   tri_job *job = tri_jobs_find(&c->jobs, id);
-  if (r.status == TRI_OK && job) job->client = in->from, job->sends = job->announced = true, job->orphaned_us = 0;
+  if (r.status == TRI_OK && job) adopt(job, in->from);
   else if (r.status == TRI_OK && tri_store_get(coordinator_journal_store(c), id, &kept, &r.err) == TRI_OK) r.status = send_done(&r, &kept);
   tri_buf_free(&r.text);
   if (r.status == TRI_OK) return;

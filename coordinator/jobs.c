@@ -222,7 +222,7 @@ static bool goes_before(const tri_jobs *j, const tri_job *a, const tri_job *b) {
 
 static bool may_run(const tri_jobs *j, const tri_job *job) {
   uint32_t most = j->limits.client_running;
-  return job->state == TRI_JOB_QUEUED && (!most || j->owners[job->owner].running < most);
+  return job->state == TRI_JOB_QUEUED && !job->paused && (!most || j->owners[job->owner].running < most);
 }
 
 tri_job *tri_jobs_next(const tri_jobs *j) {

@@ -55,6 +55,7 @@ typedef struct tri_job {
   bool yields;        /* it is to go back to the queue once nothing of it is on its way */
   bool durable, recorded; /* it is in the journal; so is its end */
   int64_t orphaned_us;    /* since when a client that had not detached is gone; 0: it is there */
+  bool paused;            /* it does not run until its client is back */
   bool sends;         /* the client is still there */
   bool closed;        /* ended, and what there is left to tell is in `rest` */
   tri_buf rest;

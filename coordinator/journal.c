@@ -107,7 +107,7 @@ static void send_tell(coordinator *c, const tell *t) {
   tri_job *job = tri_jobs_find(&c->jobs, t->job);
   if (!job) return;
   if (job->sends && tri_codec_decode(t->bytes, t->envelope_len, &c->outgoing, &err) == TRI_OK)
-    coordinator_send_to_job(c, job, t->bytes + t->envelope_len, t->text_len);
+    if (coordinator_send_to_job(c, job, t->bytes + t->envelope_len, t->text_len) == TRI_E_BUSY) coordinator_fail_slow_reader(c, job);
   if (job->state == TRI_JOB_ENDED) coordinator_finish_job(c, job);
 }
 

@@ -62,7 +62,7 @@ static const tri_arg args[] = {
     {"keep-jobs", 0, TRI_ARG_INT, &keep_jobs, "N", "So many ended jobs are kept (default 1000).", 0, 10000000},
     {"keep-days", 0, TRI_ARG_INT, &keep_days, "DAYS", "For so long (default 7).", 0, 36500},
     {"orphans", 0, TRI_ARG_INT, &orphans_s, "SECONDS",
-     "A job whose client is gone, without --detach, goes on for so long, for it may come back (default 60).", 0, 1000000},
+     "A job whose client is gone, without --detach, waits so long for it to come back (default 60).", 0, 1000000},
     {"ready-fd", 0, TRI_ARG_INT, &ready_fd, "FD", "Write the endpoint to this descriptor, then a line once it serves.", 0, 1 << 20},
 };
 static const tri_args_spec spec = {

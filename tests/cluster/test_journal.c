@@ -117,6 +117,31 @@ static void jobs_go_on_after_a_kill(void **state) {
   tri_cluster_stop(&c);
 }
 
+/* Its rows leave the pipeline, and come back with it. */
+static void a_job_waits_for_its_client(void **state) {
+  (void)state;
+  tri_cluster *c = start();
+  tri_client *client = lab_dial(c), *other = lab_dial(c);
+  crowd w = {0};
+  lab_submit(client, &request[1], prompt, sizeof prompt - 1);
+  while (w.got[0].ids.len < PREDICT / 3) {
+    tri_client_event e = lab_next(client);
+    take(&w, &e);
+  }
+  tri_client_close(&client);
+  lab_await_status(other, "\"running\": 0");
+  lab_await_status(other, "\"queued\": 1");
+  assert_ok(tri_client_follow(other, w.id[0], (uint32_t)w.got[0].ids.len, &err), err);
+  while (!w.done) {
+    tri_client_event e = lab_next(other);
+    take(&w, &e);
+  }
+  same(&want[1], &w.got[0]);
+  lab_job_free(&w.got[0]);
+  tri_client_close(&other);
+  tri_cluster_stop(&c);
+}
+
 static void detached_jobs_are_there_later(void **state) {
   (void)state;
   tri_cluster *c = start();
@@ -171,6 +196,7 @@ static void detached_jobs_are_there_later(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(jobs_go_on_after_a_kill), cmocka_unit_test(detached_jobs_are_there_later)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(jobs_go_on_after_a_kill), cmocka_unit_test(a_job_waits_for_its_client),
+                                     cmocka_unit_test(detached_jobs_are_there_later)};
   return cmocka_run_group_tests(tests, prepare, clean_up);
 }

@@ -356,7 +356,10 @@ static void a_worker_that_lies_about_its_memory_is_left_out(void **state) {
 static void jobs_of_a_client_that_has_gone_never_begin(void **state) {
   (void)state;
   enum { PREDICT = 5 };
-  tri_cluster *c = lab_start(1, 1, TRI_WIRE_INT8);
+  tri_cluster *c;
+  tri_cluster_options o = {.model_path = LAB_MODEL, .workers = 1, .absent = 1, .threads = 1, .wire = TRI_WIRE_INT8, .kv_type = TRI_F16,
+                           .context = LAB_CONTEXT, .no_orphans = true};
+  assert_ok(tri_cluster_start(&c, &o, &err), err);
   tri_client *gone = lab_dial(c), *client = lab_dial(c);
   tri_msg_submit m = lab_request(TRI_WANT_SAMPLE, PREDICT);
   m.ignore_end = true;
