@@ -34,15 +34,20 @@ static void add_made(line *l, const char *fmt, ...) {
   va_end(args);
   add(l, l->made[l->n_made++]);
 }
-static void add_program(line *l, const char *program) {
+void crew_program(char out[PATH_MAX], const char *program) {
   char own[PATH_MAX - 64];
   ssize_t n = readlink("/proc/self/exe", own, sizeof own - 1);
   own[n > 0 ? n : 0] = 0;
   char *slash = strrchr(own, '/');
-  add_made(l, "%.*s/%s", slash ? (int)(slash - own) : 1, slash ? own : ".", program);
+  snprintf(out, PATH_MAX, "%.*s/%s", slash ? (int)(slash - own) : 1, slash ? own : ".", program);
+}
+static void add_program(line *l, const char *program) {
+  char path[PATH_MAX];
+  crew_program(path, program);
+  add_made(l, "%s", path);
 }
 static void add_list(line *l, const tri_args_list *list) {
-  for (int i = 0; i < list->count; i++) add(l, list->items[i]);
+  for (int i = 0; list && i < list->count; i++) add(l, list->items[i]);
 }
 
 /* --- keys --- */
@@ -182,6 +187,7 @@ static tri_status next_line(crew *c, int fd, int64_t until_ms, char out[TRI_MAX_
       if (n < TRI_MAX_TEXT - 1) out[n++] = byte;
       continue;
     }
+    if (c->look) c->look(c->look_arg);
     const char *dead = who_died(c);
     if (dead) return tri_status_fail(err, TRI_E_UNREACHABLE, "the program in node %s ended", dead);
     if (tri_clock_ms() > until_ms)
@@ -201,22 +207,60 @@ tri_status crew_start(crew *c, int64_t *took_us, tri_error *err) {
   if (status == TRI_OK) status = next_line(c, fds[0], until_ms, text, err);
   if (status == TRI_OK && strcmp(text, "ready") != 0) status = tri_status_fail(err, TRI_E_LIMIT, "the cluster cannot serve: %s", text);
   if (status == TRI_OK) *took_us = tri_clock_us() - from_us, c->joined = true;
-  else show_log(c), crew_stop(c);
+  else if (!c->options.quiet) show_log(c);
+  if (status != TRI_OK) crew_stop(c);
   return close(fds[0]), status;
 }
 
-void crew_stop(crew *c) {
+/* The programs of the nodes [from, to]. */
+static int stop_nodes(crew *c, int from, int to) {
   int64_t until = tri_clock_ms() + STOP_MS;
-  for (int i = 0; i <= c->options.workers; i++)
+  int killed = 0;
+  for (int i = from; i <= to; i++)
     if (c->pids[i] > 0) kill(c->pids[i], SIGTERM);
-  for (int i = 0; i <= c->options.workers; i++) {
+  for (int i = from; i <= to; i++) {
     if (c->pids[i] <= 0) continue;
+    bool late = false;
     while (waitpid(c->pids[i], NULL, WNOHANG) == 0) {
-      if (tri_clock_ms() > until) kill(c->pids[i], SIGKILL);
+      if (tri_clock_ms() > until) kill(c->pids[i], SIGKILL), late = true;
       poll(NULL, 0, LOOK_MS);
     }
+    killed += late;
     c->pids[i] = 0;
   }
+  return killed;
+}
+
+int crew_stop_workers(crew *c) { return stop_nodes(c, 1, c->options.workers); }
+void crew_stop(crew *c) { stop_nodes(c, 0, c->options.workers); }
+
+/* Until whoever has the other end closes it. */
+static void read_all(int fd, tri_buf *out) {
+  char bytes[4096];
+  for (ssize_t n; (n = read(fd, bytes, sizeof bytes)) > 0;) tri_buf_append(out, bytes, (size_t)n);
+}
+
+tri_status crew_ask(crew *c, const char *const *words, json_t **out, tri_error *err) {
+  line l = {0};
+  int fds[2], code = -1;
+  tri_buf text = {0};
+  add_program(&l, "trireme");
+  for (; *words; words++) add(&l, *words);
+  if (pipe2(fds, O_CLOEXEC) != 0) return tri_status_fail(err, TRI_E_IO, "cannot make a pipe: %s", strerror(errno));
+  pid_t pid = c ? lab_spawn(c->lab, 0, l.words, fds[1], -1, err) : fork();
+  if (pid == 0) {
+    dup2(fds[1], STDOUT_FILENO);
+    execv(l.words[0], (char *const *)l.words);
+    _exit(127);
+  }
+  close(fds[1]);
+  if (pid > 0) read_all(fds[0], &text), waitpid(pid, &code, 0);
+  close(fds[0]);
+  *out = code == 0 ? json_loadb((char *)text.data, text.len, 0, NULL) : NULL;
+  tri_status status = *out ? TRI_OK
+                           : tri_status_fail(err, TRI_E_INTERNAL, "trireme %s failed: %.*s", l.words[1], (int)text.len,
+                                             text.data ? (char *)text.data : "");
+  return tri_buf_free(&text), status;
 }
 
 tri_status crew_dial(tri_client **out, const crew *c, tri_error *err) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRI_TESTS_LAB_CREW_H
 #define TRI_TESTS_LAB_CREW_H
+#include <jansson.h>
 #include <limits.h>
 #include "base/args.h"
 #include "cli/client.h"
@@ -14,8 +15,9 @@ typedef struct crew_options {
   const char *model;
   bool copies;                 /* each worker has the model's file too; else it gets its parts over the network into a cache of its own */
   int workers, slots, context; /* context 0: the model's */
+  bool quiet;                  /* it may fail to start: then no log is shown */
   const char *wire;
-  const tri_args_list *coordinator_args, *worker_args; /* added to their command lines */
+  const tri_args_list *coordinator_args, *worker_args; /* added to their command lines; may be NULL */
   int64_t ready_ms;                                    /* give up if it doesn't serve by then */
 } crew_options;
 
@@ -26,6 +28,8 @@ typedef struct crew {
   char endpoint[TRI_MAX_ENDPOINT], token[TRI_TOKEN_TEXT];
   bool joined;       /* the workers' keys are made and known */
   pid_t pids[LAB_NODES]; /* by node; 0: none */
+  void (*look)(void *arg); /* called every 50 ms or so while crew_start waits; may be NULL */
+  void *look_arg;
 } crew;
 
 /* Makes keys and a token as docs/SECURITY.md says, by the programs beside this one. The workers join with it when they first start. */
@@ -33,8 +37,14 @@ TRI_MUST_CHECK tri_status crew_make(crew *out, const lab *l, const crew_options 
 /* Returns once the pipeline serves; *took_us is the time from the start of the first program. On failure *err has the reason, and
  * the end of the log goes to stderr. */
 TRI_MUST_CHECK tri_status crew_start(crew *c, int64_t *took_us, tri_error *err);
-/* Ends the programs and waits for them; crew_start may follow. */
+/* Asks the workers to end, and waits; returns how many did not and were killed. */
+int crew_stop_workers(crew *c);
+/* The coordinator as well; crew_start may follow. */
 void crew_stop(crew *c);
+/* The path of a program beside this one. */
+void crew_program(char out[PATH_MAX], const char *program);
+/* What `trireme` prints for these words, which ask for JSON; in node 0, or without a crew outside. *out is the caller's. */
+TRI_MUST_CHECK tri_status crew_ask(crew *c, const char *const *words, json_t **out, tri_error *err);
 void crew_free(crew *c);
 /* A client in node 0. The calling thread is in that node from now on. */
 TRI_MUST_CHECK tri_status crew_dial(tri_client **out, const crew *c, tri_error *err);

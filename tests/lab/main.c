@@ -12,6 +12,7 @@
 #include "tests/lab/bench.h"
 #include "tests/lab/cage.h"
 #include "tests/lab/lab.h"
+#include "tests/lab/show.h"
 
 static const char *name;
 static bool as_json, of_link;
@@ -218,6 +219,7 @@ static void print_help(FILE *out) {
   fputs("A lab of network namespaces: nodes with a link, a share of the CPU and memory of their own (docs/LAB.md).\n\n"
         "Usage: trireme-lab COMMAND [options]\n\nCommands:\n", out);
   for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].spec.summary);
+  fprintf(out, "  %-8s %s\n", "show", LAB_SHOW_SUMMARY);
   fprintf(out, "  %-8s %s\n\n`trireme-lab COMMAND --help` shows a command's options and examples.\n\n", "bench", LAB_BENCH_SUMMARY);
   tri_args_print_exit_codes(out);
 }
@@ -241,6 +243,7 @@ int main(int argc, char **argv) {
   if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) return print_help(stdout), 0;
   if (!*word) return print_help(stderr), 2;
   if (strcmp(word, "bench") == 0) return lab_bench(argc - 1, argv + 1);
+  if (strcmp(word, "show") == 0) return lab_show(argc - 1, argv + 1);
   const char *names[COMMANDS];
   for (int i = 0; i < COMMANDS; i++) {
     names[i] = commands[i].name;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define TOPOLOGY TRIREME_SOURCE "/tests/lab/tiny.toml"
-enum { SKIPPED = 77, PUSH = 2000000, BURN_MS = 400, LOOKS = 500 };
+enum { TRIES = 20, SKIPPED = 77, PUSH = 2000000, BURN_MS = 400, LOOKS = 500 };
 
 static char name[16];
 
@@ -109,7 +109,7 @@ static int down(void **state) {
 
 static void test_links(void **state) {
   (void)state;
-  int fd;
+  int fd, tries = 0;
   tri_buf said = {0};
   char bytes[16];
   pid_t echo = start_echo("head", &fd);
@@ -126,7 +126,8 @@ static void test_links(void **state) {
   lab_ok("cut", "one", NULL, NULL);
   assert_true(isnan(probe("one", "ping", "10.77.0.1", NULL)));
   lab_ok("heal", "one", NULL, NULL);
-  rate = probe("one", "push", "10.77.0.1", bytes);
+  do rate = probe("one", "push", "10.77.0.1", bytes); /* its neighbours are found anew, which may take longer than a try */
+  while (isnan(rate) && tries++ < TRIES);
   if (!(rate > 25 && rate < 100)) fail_msg("%.1f Mbit/s over a link of 100, once healed", rate);
   lab_ok("kill", "head", NULL, NULL);
   assert_int_equal(lab_finish(echo, fd, &said), 128 + SIGKILL);
