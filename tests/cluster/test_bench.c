@@ -187,7 +187,7 @@ static void what_makes_no_sense_is_refused(void **state) {
   assert_int_equal(lab_program((const char *[]){"trireme", "bench", "--cluster", "-m", LAB_MODEL, "-p", "16,32", NULL}, &said), 2);
   assert_non_null(strstr((char *)said.data, "--prompt 16,32"));
   assert_int_equal(lab_program((const char *[]){"trireme", "bench", "--cluster", "-m", LAB_MODEL, "--timeline", "/nowhere/t.svg", NULL},
-                               &said), 1);
+                               &said), 3);
   assert_non_null(strstr((char *)said.data, "/nowhere/t.svg"));
   assert_int_equal(lab_program((const char *[]){"trireme", "bench", "--cluster", "-m", LAB_MODEL, "-p", "9000", NULL}, &said), 2);
   assert_non_null(strstr((char *)said.data, "context"));
