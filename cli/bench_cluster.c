@@ -113,10 +113,10 @@ static json_int_t rows_of(const tri_steps *s) {
 
 static tri_status draw(const subject *s, const level *l, const tri_steps *steps, int64_t from_us, int64_t to_us, tri_error *err) {
   const char *names[TRI_MAX_STAGES];
-  char title[256], load[24];
+  char title[TRI_MAX_ENDPOINT + 128], load[24];
   for (uint32_t i = 0; i < l->steps.n_stages; i++) names[i] = l->names[i];
   name_load(l, load);
-  snprintf(title, sizeof title, "%.100s on %u stages, %s%s: %.0f tokens/s, %.1f ms from one to the next (median)", s->model.file,
+  snprintf(title, sizeof title, "%s on %u stages, %s%s: %.0f tokens/s, %.1f ms from one to the next (median)", s->model.file,
            l->steps.n_stages, load, l->load.rate > 0 ? " jobs a second" : l->load.streams == 1 ? " stream" : " streams",
            l->steady_per_s > 0 ? l->steady_per_s : l->tokens_per_s, l->gap_ms.p50);
   return tri_timeline_write(&(tri_timeline){steps, &l->steps, names, from_us, to_us, title}, s->o->timeline, err);

@@ -78,10 +78,11 @@ static double lane_top(const picture *p, uint32_t stage) { return TOP + RAIL + p
 
 /* --- drawing --- */
 
+/* From a file's name, or a worker's. */
 static void put_text(picture *p, const char *text) {
   for (; *text; text++) {
     if (*text == '<' || *text == '>' || *text == '&' || *text == '"') tri_buf_printf(&p->svg, "&#%d;", *text);
-    else tri_buf_byte(&p->svg, (uint8_t)*text);
+    else tri_buf_byte(&p->svg, (unsigned char)*text < ' ' ? '?' : (uint8_t)*text);
   }
 }
 
