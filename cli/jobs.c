@@ -150,7 +150,7 @@ static int show_one(const tri_args_spec *spec, bool result, int argc, char **arg
   tri_error err = {0};
   tri_client *client = NULL;
   json_t *job = NULL;
-  uint64_t id;
+  uint64_t id = 0;
   tri_status status = read_id(argv[1], &id, &err);
   if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, -1, timeout_s * 1000, &err);
   if (status == TRI_OK) status = fetch(client, 0, id, &job, &err);
@@ -179,7 +179,7 @@ int tri_cli_follow(int argc, char **argv) {
   tri_interrupt interrupt = TRI_INTERRUPT_NONE;
   tri_msg_submit request = {0};
   tri_follow f = {.request = &request, .quiet = as_json};
-  uint64_t id;
+  uint64_t id = 0;
   tri_status status = read_id(argv[1], &id, &err);
   if (status == TRI_OK) status = tri_interrupt_begin(&interrupt, &err);
   if (status == TRI_OK) status = tri_client_dial(&client, coordinator, key_dir, interrupt.fd, timeout_s * 1000, &err);
@@ -225,7 +225,7 @@ static int for_each(const tri_args_spec *spec, tri_status (*fn)(tri_client *, ui
   if (!tri_cli_parse(spec, argc, argv, 1, MOST, &n, &code)) return code;
   tri_error err = {0};
   tri_client *client = NULL;
-  uint64_t id;
+  uint64_t id = 0;
   tri_status status = tri_client_dial(&client, coordinator, key_dir, -1, timeout_s * 1000, &err);
   for (int i = 1; i <= n && status == TRI_OK; i++) {
     status = read_id(argv[i], &id, &err);
