@@ -224,9 +224,9 @@ static void who_comes_and_goes_is_left_out(void **state) {
   }
   ways_finish(&w);
   lab_await_status(client, "\"serving\"");
-  lab_await_status(client, "\"left_out\": \"lost 3 times in a short time; back in ");
+  lab_await_status(client, "\"left_out\": \"failed 3 times in a short time; back in ");
   assert_int_equal(layers_of(client, "w2", &epoch), 0);
-  assert_int_equal(log_count(c, "worker w2 was lost 3 times in a short time: plans leave it out for 60 s"), 1);
+  assert_int_equal(log_count(c, "worker w2 failed 3 times in a short time: plans leave it out for 60 s"), 1);
   signal_worker(c, 0, SIGTERM); /* without another, it is better than none */
   assert_int_equal(lab_await_exit(tri_cluster_pid(c, 0)), 0);
   ways_begin(&w, c);
