@@ -205,8 +205,8 @@ tri_status show_split(show *s, tri_error *err) {
 enum { THREE = 3 };
 
 static tri_status all_splits(show *s, crew *c, void *keep, tri_error *err) {
-  const measure_load load = {.streams = c->options.slots, .rounds = 1, .prompt = 4, .predict = 24};
-  const measure_load longer = {.streams = c->options.slots, .rounds = 1, .prompt = 4, .predict = 96};
+  const measure_load load = {.streams = c->options.slots, .rounds = 1, .prompt = 4, .predict = 16};
+  const measure_load longer = {.streams = c->options.slots, .rounds = 1, .prompt = 4, .predict = 64};
   int layers = *(int *)keep, best[THREE] = {0}, n = 0;
   double most = 0, per_s, both[2];
   char plan[256], plans[2][256];
