@@ -248,10 +248,10 @@ tri_status show_best_split(show *s, tri_error *err) {
 
 /* --- prediction --- */
 
-static tri_status predict(const show *s, crew *c, const char *rows, json_t **out, tri_error *err) {
+static tri_status predict(const show *s, crew *c, json_t **out, tri_error *err) {
   char key[PATH_MAX];
   snprintf(key, sizeof key, "%s/client", c->folder.path);
-  const char *const words[] = {"plan", "-m", s->model, "--coordinator", c->endpoint, "--key", key, "--rows", rows, "--json", NULL};
+  const char *const words[] = {"plan", "-m", s->model, "--coordinator", c->endpoint, "--key", key, "--json", NULL};
   return crew_ask(c, words, out, err);
 }
 
@@ -275,7 +275,7 @@ static tri_status foretell(show *s, crew *c, void *keep, tri_error *err) {
   (void)keep;
   tri_status status = show_load(c, load, &item, err);
   if (status != TRI_OK) return status;
-  status = predict(s, c, "1", &plan, err);
+  status = predict(s, c, &plan, err);
   if (status == TRI_OK) {
     snprintf(text, sizeof text, "%d workers, %s", n, streams > 1 ? "many streams" : "one stream");
     say(s, text, measure_number(plan, streams > 1 ? "many_tokens_per_s" : "one_tokens_per_s"), measure_number(item, "decode_tokens_per_s"));
