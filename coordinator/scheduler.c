@@ -70,6 +70,16 @@ static void begin_name(const tri_scheduler *s, const tri_job *job, tri_blocks_ch
   if (s->reuse == TRI_REUSE_CLIENT) memcpy(chain->name, job->client_key, TRI_BLOCKS_NAME);
 }
 
+/* Jobs that run and will need more blocks than they have, if they go on to their end. */
+static uint32_t count_needy(const tri_scheduler *s) {
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < s->slots; i++) {
+    const tri_job *job = holder(s, i);
+    n += job && job->want == TRI_WANT_SAMPLE && s->slot[i].chain.n * TRI_KV_BLOCK < job->prompt + job->predict;
+  }
+  return n;
+}
+
 /* Blocks for the whole prompt, those included that hold its beginning already. One more is left for each job that may need it
  * soon, so that who begins does not make another yield at once. */
 static bool get_blocks(tri_scheduler *s, tri_job *job, tri_blocks_chain *chain, uint32_t *held) {
@@ -79,7 +89,7 @@ static bool get_blocks(tri_scheduler *s, tri_job *job, tri_blocks_chain *chain, 
   bool ok = !finds || tri_blocks_find(s->blocks, chain, job->tokens.data, (uint32_t)job->tokens.len, held) == TRI_OK;
   if (ok) ok = tri_blocks_extend(s->blocks, chain, (uint32_t)job->tokens.len) == TRI_OK;
   const tri_blocks_stats stats = tri_blocks_get_stats(s->blocks);
-  if (ok && s->jobs->running && stats.total - stats.in_use < s->jobs->running) ok = false;
+  if (ok && stats.total - stats.in_use < count_needy(s)) ok = false;
   if (!ok) tri_blocks_release(s->blocks, chain);
   return ok;
 }
