@@ -134,7 +134,7 @@ static json_t *answer_alone(int n, int predict) {
 static tri_cluster *start_cluster(int slots) {
   tri_cluster *c;
   tri_cluster_options o = {.model_path = LAB_MODEL, .workers = 2, .threads = 1, .wire = TRI_WIRE_F32, .kv_type = TRI_F16,
-                           .context = LAB_CONTEXT, .slots = slots};
+                           .context = LAB_CONTEXT, .slots = slots, .no_orphans = true};
   assert_ok(tri_cluster_start(&c, &o, &err), err);
   snprintf(key, sizeof key, "%s/client", tri_cluster_dir(c));
   return c;
