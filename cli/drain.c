@@ -42,29 +42,13 @@ static tri_status ask(tri_client *client, const char *name, tri_error *err) {
   return TRI_OK;
 }
 
-static const json_t *find_worker(const json_t *doc, const char *name) {
-  size_t i;
-  json_t *w;
-  const json_t *found = NULL;
-  json_array_foreach(json_object_get(doc, "workers"), i, w) {
-    const char *its = json_string_value(json_object_get(w, "name"));
-    if (its && strcmp(its, name) == 0) found = w;
-  }
-  return found;
-}
-
-static const char *text_of(const json_t *o, const char *key) {
-  const char *s = json_string_value(json_object_get(o, key));
-  return s ? s : "";
-}
-
 /* TRI_E_AGAIN: not yet. */
 static tri_status judge(const json_t *doc, const char *name, tri_error *err) {
-  const json_t *w = find_worker(doc, name);
-  const char *state = text_of(doc, "state"), *trouble = text_of(doc, "change_trouble");
+  const json_t *w = tri_nodes_find(doc, name);
+  const char *state = tri_nodes_text(doc, "state"), *trouble = tri_nodes_text(doc, "change_trouble");
   bool begins = strcmp(state, "loading") == 0 || strcmp(state, "connecting") == 0;
   if (!w || (!json_object_get(w, "stage") && !begins)) return TRI_OK;
-  if (!json_object_get(w, "stage") || strcmp(text_of(w, "left_out"), "drained") == 0) return TRI_E_AGAIN;
+  if (!json_object_get(w, "stage") || strcmp(tri_nodes_text(w, "left_out"), "drained") == 0) return TRI_E_AGAIN;
   if (!trouble[0]) return tri_status_fail(err, TRI_E_CANCELLED, "somebody has let %s back in", name);
   return tri_status_fail(err, TRI_E_LIMIT, "%s was not drained: %s", name, trouble);
 }
@@ -74,8 +58,8 @@ static void show(const json_t *doc, tri_progress *progress, char last[32]) {
   size_t i;
   json_t *w;
   double here = 0, all = 0;
-  const char *state = text_of(json_object_get(doc, "change"), "state");
-  if (!state[0]) state = text_of(doc, "state");
+  const char *state = tri_nodes_text(json_object_get(doc, "change"), "state");
+  if (!state[0]) state = tri_nodes_text(doc, "state");
   json_array_foreach(json_object_get(doc, "workers"), i, w) {
     here += json_number_value(json_object_get(w, "fetched_bytes"));
     all += json_number_value(json_object_get(w, "fetch_bytes"));

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/follow.h"
 #include "cli/interrupt.h"
+#include "cli/nodes.h"
 
 static const char *coordinator, *key_dir;
 static int64_t timeout_s = 5, limit = 20;
@@ -36,11 +37,6 @@ static tri_status fetch(tri_client *c, uint64_t after, uint64_t job, json_t **ou
     status = tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator's list of jobs is no JSON: %s", why.text);
   tri_buf_free(&text);
   return status;
-}
-
-static const char *text_of(const json_t *o, const char *key) {
-  const char *s = json_string_value(json_object_get(o, key));
-  return s ? s : "";
 }
 
 static long long number_of(const json_t *o, const char *key) { return json_integer_value(json_object_get(o, key)); }
@@ -85,8 +81,8 @@ static void print_jobs(const json_t *list) {
     const json_t *job = json_array_get(list, i);
     char when[32];
     print_time(job, "submitted_ms", when);
-    printf("%8lld  %-16s %-10s %-19s %8lld %8lld  %s\n", number_of(job, "job"), text_of(job, "client"), text_of(job, "state"), when,
-           number_of(job, "prompt_tokens"), number_of(job, "tokens"), text_of(job, "error"));
+    printf("%8lld  %-16s %-10s %-19s %8lld %8lld  %s\n", number_of(job, "job"), tri_nodes_text(job, "client"), tri_nodes_text(job, "state"), when,
+           number_of(job, "prompt_tokens"), number_of(job, "tokens"), tri_nodes_text(job, "error"));
   }
 }
 
@@ -121,8 +117,8 @@ static const tri_args_spec result_spec = {
 
 static tri_status print_job(const json_t *job) {
   static const struct { const char *key, *title; } times[] = {{"submitted_ms", "submitted"}, {"started_ms", "started"}, {"ended_ms", "ended"}};
-  printf("job %lld of %s: %s%s%s\n", number_of(job, "job"), text_of(job, "client"), text_of(job, "state"),
-         text_of(job, "error")[0] ? ": " : "", text_of(job, "error"));
+  printf("job %lld of %s: %s%s%s\n", number_of(job, "job"), tri_nodes_text(job, "client"), tri_nodes_text(job, "state"),
+         tri_nodes_text(job, "error")[0] ? ": " : "", tri_nodes_text(job, "error"));
   printf("%lld tokens of prompt, %lld of answer\n", number_of(job, "prompt_tokens"), number_of(job, "tokens"));
   for (int i = 0; i < 3; i++) {
     char when[32];
@@ -134,13 +130,13 @@ static tri_status print_job(const json_t *job) {
 
 static tri_status print_result(const json_t *job, tri_error *err) {
   const json_t *text = json_object_get(job, "text");
-  fwrite(text_of(job, "text"), 1, json_string_length(text), stdout);
+  fwrite(tri_nodes_text(job, "text"), 1, json_string_length(text), stdout);
   putchar('\n');
   fflush(stdout);
   if (!json_object_get(job, "ended_ms"))
     return tri_status_fail(err, TRI_E_BUSY, "job %lld has not ended; `trireme follow %lld` shows the rest as it comes", number_of(job, "job"),
                            number_of(job, "job"));
-  if (strcmp(text_of(job, "state"), "failed") == 0) return tri_status_fail(err, TRI_E_INTERNAL, "the job failed: %s", text_of(job, "error"));
+  if (strcmp(tri_nodes_text(job, "state"), "failed") == 0) return tri_status_fail(err, TRI_E_INTERNAL, "the job failed: %s", tri_nodes_text(job, "error"));
   return TRI_OK;
 }
 
@@ -208,7 +204,7 @@ static tri_status cancel_job(tri_client *c, uint64_t id, tri_error *err) {
   json_t *job = NULL;
   tri_status status = tri_client_cancel(c, id, err);
   if (status == TRI_OK) status = fetch(c, 0, id, &job, err);
-  if (status == TRI_OK) printf("job %llu: %s\n", (unsigned long long)id, text_of(job, "state"));
+  if (status == TRI_OK) printf("job %llu: %s\n", (unsigned long long)id, tri_nodes_text(job, "state"));
   json_decref(job);
   return status;
 }

@@ -15,7 +15,7 @@ tri_status tri_nodes_fetch(tri_client *c, json_t **out, int64_t timeout_ms, tri_
   return status;
 }
 
-static const char *text_of(const json_t *o, const char *key) {
+const char *tri_nodes_text(const json_t *o, const char *key) {
   const char *s = json_string_value(json_object_get(o, key));
   return s ? s : "";
 }
@@ -25,7 +25,7 @@ json_t *tri_nodes_find(const json_t *status, const char *name) {
   size_t i;
   json_t *w;
   json_array_foreach(json_object_get(status, "workers"), i, w)
-    if (strcmp(text_of(w, "name"), name) == 0) return w;
+    if (strcmp(tri_nodes_text(w, "name"), name) == 0) return w;
   return NULL;
 }
 
@@ -33,7 +33,7 @@ static bool have_reported(const json_t *status, const json_t *since, json_int_t 
   size_t i;
   json_t *w;
   json_array_foreach(json_object_get(status, "workers"), i, w) {
-    json_int_t before = json_integer_value(json_object_get(since ? tri_nodes_find(since, text_of(w, "name")) : NULL, "rows"));
+    json_int_t before = json_integer_value(json_object_get(since ? tri_nodes_find(since, tri_nodes_text(w, "name")) : NULL, "rows"));
     if (json_object_get(w, "stage") && json_integer_value(json_object_get(w, "rows")) - before < rows) return false;
   }
   return true;
@@ -64,8 +64,8 @@ static void describe_layers(const json_t *w, char *out, size_t size) {
 
 static void describe_state(const json_t *w, char *out, size_t size) {
   double here = number_of(w, "fetched_bytes"), all = number_of(w, "fetch_bytes"), rate = number_of(w, "fetch_bytes_per_s");
-  const char *left_out = text_of(w, "left_out");
-  if (all <= 0) snprintf(out, size, "%s%s%s", text_of(w, "state"), left_out[0] ? ", " : "", left_out);
+  const char *left_out = tri_nodes_text(w, "left_out");
+  if (all <= 0) snprintf(out, size, "%s%s%s", tri_nodes_text(w, "state"), left_out[0] ? ", " : "", left_out);
   else if (rate <= 0) snprintf(out, size, "gets %.0f%%", 100 * here / all);
   else snprintf(out, size, "gets %.0f%%, %.1f MB/s, %.0f s", 100 * here / all, rate / 1e6, (all - here) / rate);
 }
@@ -90,7 +90,7 @@ void tri_nodes_table(const json_t *status, FILE *out) {
     describe_layers(w, layers, sizeof layers);
     describe_state(w, state, sizeof state);
     describe_link(w, rtt, sizeof rtt, rate, sizeof rate);
-    fprintf(out, "%-6s %-12s %-24s %-14s %9.1f %9.1f %13.3f %9.0f %5.0f%% %7s %12s\n", stage, text_of(w, "name"), state, layers,
+    fprintf(out, "%-6s %-12s %-24s %-14s %9.1f %9.1f %13.3f %9.0f %5.0f%% %7s %12s\n", stage, tri_nodes_text(w, "name"), state, layers,
             number_of(w, "stage_bytes") / 1e6, number_of(w, "rss_bytes") / 1e6, number_of(w, "ms_per_token"),
             number_of(w, "bytes_per_token"), number_of(w, "busy") * 100, rtt, rate);
   }
@@ -104,7 +104,7 @@ tri_status tri_nodes_read_model(const json_t *status, tri_nodes_model *out, tri_
         kv >= 1 && kv <= INT32_MAX))
     return tri_status_fail(err, TRI_E_PROTOCOL, "the coordinator does not say its model's context, vocabulary, slots and KV cache");
   *out = (tri_nodes_model){.context = (int32_t)context, .vocab = (int32_t)vocab, .slots = (int32_t)slots, .kv_tokens = (int32_t)kv};
-  snprintf(out->file, sizeof out->file, "%s", text_of(model, "file"));
+  snprintf(out->file, sizeof out->file, "%s", tri_nodes_text(model, "file"));
   return TRI_OK;
 }
 

@@ -7,6 +7,9 @@
 
 /* A coordinator's status document, for people. */
 
+/* A text in this or another of its documents; "" if there is none. */
+const char *tri_nodes_text(const json_t *o, const char *key);
+
 /* Ask and parse; *out is the caller's reference. */
 TRI_MUST_CHECK tri_status tri_nodes_fetch(tri_client *c, json_t **out, int64_t timeout_ms, tri_error *err);
 /* The same when all stages have reported `rows` more rows than in `since` (NULL: in all), as their counters come with heartbeats; after
