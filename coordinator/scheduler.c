@@ -18,6 +18,7 @@ void tri_scheduler_init(tri_scheduler *s, tri_jobs *jobs, tri_blocks *blocks, ui
 void tri_scheduler_stop(tri_scheduler *s) {
   s->serving = s->paused = s->logits_due = false;
   s->oldest = s->n_flights = s->n_opens = s->turn = 0;
+  s->refused_job = 0;
   s->landed.n_runs = s->told_runs = 0;
   for (uint32_t i = 0; i < s->slots; i++) {
     tri_blocks_forget(&s->slot[i].chain);
@@ -83,13 +84,18 @@ static uint32_t count_needy(const tri_scheduler *s) {
 /* Blocks for the whole prompt, those included that hold its beginning already. One more is left for each job that may need it
  * soon, so that who begins does not make another yield at once. */
 static bool get_blocks(tri_scheduler *s, tri_job *job, tri_blocks_chain *chain, uint32_t *held) {
+  tri_blocks_stats stats = tri_blocks_get_stats(s->blocks);
+  uint32_t needy = count_needy(s);
+  int64_t room = (int64_t)stats.total - stats.in_use - needy;
+  if (job->id == s->refused_job && room <= s->refused_room) return false; /* its prompt's names cost more than this look */
   begin_name(s, job, chain);
   *held = 0;
   bool finds = s->reuse != TRI_REUSE_NONE && job->want == TRI_WANT_SAMPLE; /* all rows of the others are wanted */
   bool ok = !finds || tri_blocks_find(s->blocks, chain, job->tokens.data, (uint32_t)job->tokens.len, held) == TRI_OK;
   if (ok) ok = tri_blocks_extend(s->blocks, chain, (uint32_t)job->tokens.len) == TRI_OK;
-  const tri_blocks_stats stats = tri_blocks_get_stats(s->blocks);
-  if (ok && stats.total - stats.in_use < count_needy(s)) ok = false;
+  stats = tri_blocks_get_stats(s->blocks);
+  if (ok && stats.total - stats.in_use < needy) ok = false;
+  s->refused_job = ok || !s->jobs->running ? 0 : job->id, s->refused_room = room; /* one that runs makes room when it ends */
   if (!ok) tri_blocks_release(s->blocks, chain);
   return ok;
 }

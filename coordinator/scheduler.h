@@ -62,6 +62,8 @@ typedef struct tri_scheduler {
   tri_pace pace;
   uint64_t next_step;
   tri_scheduler_slot slot[TRI_SCHEDULER_SLOTS];
+  uint64_t refused_job;                   /* the last one for which there were not enough blocks, */
+  int64_t refused_room;                   /* and how many were free beside those that running jobs need */
   uint32_t turn;                          /* slot that is asked first */
   bool logits_due;                        /* the next step is the one for a LOGITS job, which shares with none */
   tri_flight flights[TRI_MAX_FLIGHTS];   /* ring, oldest at `oldest` */
